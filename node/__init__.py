@@ -1,0 +1,3 @@
+"""Hedgerow: an OpenStack cloud in one daemon."""
+
+__version__ = "0.1.0"

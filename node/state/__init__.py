@@ -1,0 +1,1 @@
+"""The replicated row store: what is agreed on, and nothing of what it means."""

@@ -1,0 +1,202 @@
+"""The state machine: log entries in, rows and answers out.
+
+One log entry is one SQL transaction that holds rows, answers and the applied index together, so a replay after
+a crash changes nothing. The answers of the last entries are kept: a repeated request id gets the same answer.
+"""
+
+import contextlib
+import hashlib
+import os
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from node.errors import Incompatible, MachineFault
+from node.state import schema
+from node.state.apply import Applier
+from node.state.row import Table
+from node.state.txn import Outcome, Refused, Txn, decode_txn, encode_outcome
+
+Changes = dict[str, set[str]]
+"""Ids of changed rows by table."""
+
+REMEMBERED_ENTRIES = 20_000
+"""How many log entries back a repeated request id still finds its answer."""
+
+_entry_decoder = msgspec.msgpack.Decoder(list[bytes])
+
+
+class Machine:
+    """The store's one writer. Used from one thread only, but for `snapshot_to`."""
+
+    def __init__(self, path: Path, on_changes: Callable[[Changes], None] | None = None) -> None:
+        self.path = path
+        self._on_changes = on_changes
+        self._open()
+
+    def _open(self) -> None:
+        self.db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
+        self.db.execute("PRAGMA journal_mode=WAL")
+        self.db.execute("PRAGMA synchronous=NORMAL")
+        self.db.execute("PRAGMA foreign_keys=OFF")
+        self.db.execute("PRAGMA wal_autocheckpoint=2000")
+        self.db.execute("PRAGMA cache_size=-16384")
+        os.chmod(self.path, 0o600)
+        schema.create(self.db)
+        self._applier = Applier(self.db)
+        self._applied = self._meta("applied")
+        self._seq = self._meta("seq")
+
+    def _meta(self, key: str) -> int:
+        value: int = self.db.execute("SELECT value FROM meta WHERE key=?", (key,)).fetchone()[0]
+        return value
+
+    @property
+    def applied_index(self) -> int:
+        """Return the index of the last log entry that the store holds."""
+        return self._applied
+
+    def apply(self, index: int, entry: bytes) -> list[bytes]:
+        """Apply one log entry and return one encoded outcome for each of its transactions.
+
+        An entry that the store holds already changes nothing; its answers are the stored ones.
+
+        Raises:
+            MachineFault: this node's disk failed; nothing was applied.
+        """
+        try:
+            raw = _entry_decoder.decode(entry)
+        except msgspec.MsgspecError:
+            raw = []
+        if index <= self._applied:
+            return [encode_outcome(self._replayed(data)) for data in raw]
+        self._applier.changes = {}
+        seq = self._seq
+        try:
+            self.db.execute("BEGIN IMMEDIATE")
+            answers = []
+            for data in raw:
+                seq += 1
+                answers.append(self._apply_one(data, index, seq))
+            self._finish(index, seq)
+            self.db.execute("COMMIT")
+        except (sqlite3.Error, MachineFault) as error:
+            with contextlib.suppress(sqlite3.Error):
+                self.db.execute("ROLLBACK")
+            raise MachineFault(f"The row store failed at entry {index}: {error}") from error
+        self._applied, self._seq = index, seq
+        if self._on_changes and self._applier.changes:
+            self._on_changes(self._applier.changes)
+        return answers
+
+    def _apply_one(self, data: bytes, index: int, seq: int) -> bytes:
+        try:
+            txn = decode_txn(data)
+        except msgspec.MsgspecError:
+            return encode_outcome(Refused(op=-1, reason="malformed"))
+        known = self._answer(txn)
+        if known is not None:
+            return known
+        answer = encode_outcome(self._applier.apply(txn, seq))
+        self.db.execute("INSERT INTO requests VALUES (?, ?, ?)", (txn.request_id, index, answer))
+        return answer
+
+    def _answer(self, txn: Txn) -> bytes | None:
+        found = self.db.execute("SELECT outcome FROM requests WHERE id=?", (txn.request_id,)).fetchone()
+        return found[0] if found else None
+
+    def _replayed(self, data: bytes) -> Outcome:
+        try:
+            known = self._answer(decode_txn(data))
+        except msgspec.MsgspecError:
+            known = None
+        if known is None:
+            return Refused(op=-1, reason="malformed")
+        return msgspec.msgpack.decode(known, type=Outcome)
+
+    def _finish(self, index: int, seq: int) -> None:
+        self.db.execute("UPDATE meta SET value=? WHERE key='applied'", (index,))
+        self.db.execute("UPDATE meta SET value=? WHERE key='seq'", (seq,))
+        self.db.execute("DELETE FROM requests WHERE entry<=?", (index - REMEMBERED_ENTRIES,))
+        for table in sorted(self._applier.changes):
+            self.db.execute("INSERT OR REPLACE INTO generations VALUES (?, ?)", (table, seq))
+
+    def declared(self) -> dict[str, Table]:
+        """Return the table declarations that the store holds."""
+        return schema.declared(self.db)
+
+    def check_floor(self, tables: list[Table]) -> None:
+        """Refuse to run code that is older than what the stored tables allow.
+
+        Raises:
+            Incompatible: names the table and both versions.
+        """
+        stored = self.declared()
+        for table in tables:
+            held = stored.get(table.name)
+            if held is not None and table.version < held.compat:
+                raise Incompatible(
+                    f"Table {table.name} needs code of version {held.compat} or later, "
+                    f"this is {table.version}: install the newer version again"
+                )
+
+    def checkpoint(self) -> None:
+        """Make all that was applied durable, so that the log may be trimmed.
+
+        Raises:
+            MachineFault: the disk failed.
+        """
+        try:
+            self.db.execute("PRAGMA wal_checkpoint(FULL)").fetchone()
+        except sqlite3.Error as error:
+            raise MachineFault(f"The row store cannot be made durable: {error}") from error
+
+    def snapshot_to(self, path: Path) -> int:
+        """Write a consistent copy to a new file and return its applied index. Any thread may call this."""
+        source = sqlite3.connect(f"file:{self.path}?mode=ro", uri=True)
+        try:
+            source.execute("VACUUM INTO ?", (str(path),))
+        finally:
+            source.close()
+        copy = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
+        try:
+            index: int = copy.execute("SELECT value FROM meta WHERE key='applied'").fetchone()[0]
+        finally:
+            copy.close()
+        return index
+
+    def restore_from(self, path: Path) -> None:
+        """Replace the whole store by a copy that `snapshot_to` made.
+
+        Readers that have the store open see the new rows at their next read: the file stays the same file.
+
+        Raises:
+            MachineFault: the copy cannot be read or the disk failed; the store is as before.
+        """
+        source = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
+        try:
+            if source.execute("PRAGMA integrity_check").fetchone()[0] != "ok":
+                raise MachineFault(f"The snapshot {path} is damaged")
+            if source.execute("SELECT value FROM meta WHERE key='applied'").fetchone()[0] < self._applied:
+                raise MachineFault(f"The snapshot {path} is older than the store")
+            source.backup(self.db, pages=-1)
+        except sqlite3.Error as error:
+            raise MachineFault(f"The snapshot {path} cannot be restored: {error}") from error
+        finally:
+            source.close()
+        self.close()
+        self._open()
+
+    def digest(self) -> str:
+        """Return a SHA-256 over all content: equal on all nodes at the same applied index."""
+        digest = hashlib.sha256()
+        for line in self.db.iterdump():
+            digest.update(line.encode())
+            digest.update(b"\n")
+        return digest.hexdigest()
+
+    def close(self) -> None:
+        """Close the file."""
+        self.db.close()
