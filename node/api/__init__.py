@@ -1,0 +1,1 @@
+"""The API framework: endpoints as data, served by Falcon on gunicorn."""

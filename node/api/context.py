@@ -1,0 +1,242 @@
+"""What a handler sees of its request, and the only way for it to change anything."""
+
+import io
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol, TypeVar
+
+import pluggy
+
+from node.clock import Clock
+from node.config import Config
+from node.errors import Conflict, NodeError, NotFound, OverQuota, Unavailable
+from node.ids import Ids
+from node.state.reader import Reader
+from node.state.row import Row
+from node.state.txn import AnyOp, Applied, Outcome, Refused, Txn
+from node.types import Frozen, Micros
+
+P = TypeVar("P")
+
+_ATTEMPTS = 8
+
+
+class Token(Frozen):
+    """Who asks, with which rights: the outcome of a token's verification."""
+
+    user_id: str
+    user_name: str
+    user_domain_id: str
+    user_domain_name: str
+    roles: tuple[str, ...] = ()
+    """Role names, implied ones included."""
+    project_id: str = ""
+    project_name: str = ""
+    project_domain_id: str = ""
+    project_domain_name: str = ""
+    domain_id: str = ""
+    domain_name: str = ""
+    system: bool = False
+    """System scope (all)."""
+    expires_at: int = 0
+    issued_at: int = 0
+    methods: tuple[str, ...] = ()
+    audit_ids: tuple[str, ...] = ()
+    application_credential_id: str = ""
+    access_rules: tuple[Mapping[str, str], ...] | None = None
+    """Of an application credential: (service, method, path) triples that it is limited to; None: no limit."""
+
+    @property
+    def is_admin(self) -> bool:
+        """Return whether the admin role is held in the token's scope."""
+        return "admin" in self.roles
+
+
+class Proposer(Protocol):
+    """Way to the replicated log."""
+
+    def propose(self, txn: Txn, timeout_s: float = 10.0) -> Outcome:
+        """Return the outcome once this node has applied the transaction.
+
+        Raises:
+            Unavailable: 503, no quorum or no answer in time; it may yet happen.
+            DiskFull: 507.
+            TooLarge: 413.
+        """
+
+
+class Enforcer(Protocol):
+    """Evaluates policy rules."""
+
+    def allows(self, rule: str, token: Token, target: Mapping[str, Any]) -> bool:
+        """Return whether the rule holds for this token and target."""
+
+
+class Context:
+    """One request. Handlers read rows through `db` and change them through `transact`."""
+
+    def __init__(  # noqa: PLR0913
+        self,
+        *,
+        db: Reader,
+        proposer: Proposer,
+        enforcer: Enforcer,
+        hooks: pluggy.PluginManager,
+        config: Config,
+        clock: Clock,
+        ids: Ids,
+        request_id: str,
+        base_url: str,
+        plain: bool,
+    ) -> None:
+        self.db = db
+        self.proposer = proposer
+        self.enforcer = enforcer
+        self.hook: Any = hooks.hook
+        """Call other plugins: `ctx.hook.port_plan(...)`."""
+        self.config = config
+        self.clock = clock
+        self.ids = ids
+        self.request_id = request_id
+        self.base_url = base_url
+        """`https://host:port`, no slash at the end, as the client addressed it."""
+        self.plain = plain
+        """Whether the request came over plain HTTP."""
+        self.token_or_none: Token | None = None
+        self.auth_token: str = ""
+        self.method = "GET"
+        self.path = "/"
+        """Path below the service, decoded."""
+        self.raw_path = "/"
+        """Whole path as sent, percent-encoded."""
+        self.service_path = ""
+        """The service's prefix, for links: base_url + service_path + '/v2.1/…'."""
+        self.headers: Mapping[str, str] = {}
+        """Request headers, names in lower case."""
+        self.params: dict[str, list[str]] = {}
+        """Query parameters: every value, in order, also empty ones."""
+        self.body: Any = None
+        """The decoded, validated body."""
+        self.query: Any = None
+        """The decoded query Struct, when the route declares one."""
+        self.microversion: tuple[int, int] = (0, 0)
+        self.stream: io.RawIOBase | Any = io.BytesIO()
+        """Raw body. `read(n)` raises ClientGone when it ends before its announced length."""
+        self.content_length: int | None = None
+        self.response_headers: dict[str, str] = {}
+        """Headers to add to whatever the handler returns."""
+        self.environ: Mapping[str, Any] = {}
+
+    @property
+    def token(self) -> Token:
+        """Return the verified token.
+
+        Raises:
+            Unauthorized: 401, on a public route called without one.
+        """
+        if self.token_or_none is None:
+            from node.errors import Unauthorized
+
+            raise Unauthorized("The request you have made requires authentication.")
+        return self.token_or_none
+
+    @property
+    def project_id(self) -> str:
+        """Return the project of the token's scope, or an empty string."""
+        return self.token.project_id
+
+    def now(self) -> Micros:
+        """Return the time for `created_at` and `updated_at`."""
+        return Micros(self.clock.now_us())
+
+    def param(self, name: str, default: str | None = None) -> str | None:
+        """Return the first value of a query parameter."""
+        values = self.params.get(name)
+        return values[0] if values else default
+
+    def url(self, path: str) -> str:
+        """Return the absolute URL of a path below this service."""
+        return f"{self.base_url}{self.service_path}{path}"
+
+    def allows(self, rule: str, target: Row | Mapping[str, Any] | None = None) -> bool:
+        """Return whether a policy rule holds for the caller on a target."""
+        return self.enforcer.allows(rule, self.token, _target(target))
+
+    def require(
+        self,
+        rule: str,
+        target: Row | Mapping[str, Any] | None = None,
+        *,
+        hidden: NodeError | None = None,
+    ) -> None:
+        """Refuse unless a policy rule holds.
+
+        Raises:
+            Forbidden: 403, or `hidden` where the caller must not learn that the target exists.
+        """
+        from node.errors import Forbidden
+
+        if not self.allows(rule, target):
+            raise hidden or Forbidden(f"Policy doesn't allow {rule} to be performed.")
+
+    def commit(self, ops: Sequence[AnyOp], *, frees: bool = False) -> Applied | Refused:
+        """Propose operations once and return what became of them."""
+        txn = Txn(request_id=self.ids.uuid(), ops=tuple(ops), frees=frees)
+        return self.proposer.propose(txn)
+
+    def transact(
+        self,
+        plan: Callable[[], tuple[Sequence[AnyOp], P]],
+        *,
+        frees: bool = False,
+        refused: Callable[[Refused], NodeError | None] | None = None,
+    ) -> P:
+        """Plan from rows and commit; plan again when another request was faster.
+
+        `plan` reads rows, checks rules (raising errors), and returns (operations, result). `refused` may turn a
+        refusal into an error; None from it means: plan again. An empty list of operations is a success.
+
+        Raises:
+            OverQuota: a counter is at its limit.
+            Conflict: 409, still refused after several attempts.
+        """
+        last = Refused(op=-1, reason="rev")
+        for _attempt in range(_ATTEMPTS):
+            ops, result = plan()
+            if not ops:
+                return result
+            outcome = self.commit(ops, frees=frees)
+            if isinstance(outcome, Applied):
+                return result
+            last = outcome
+            error = refused(outcome) if refused else None
+            if error is not None:
+                raise error
+            if outcome.reason == "limit":
+                raise OverQuota(
+                    f"Quota exceeded for {outcome.id}",
+                    counter=outcome.id,
+                    used=outcome.value,
+                    limit=outcome.limit,
+                )
+            if outcome.reason in ("malformed", "incompatible"):
+                raise Unavailable(f"The row store refused the request: {outcome.reason} {outcome.table}")
+        raise Conflict(f"{last.table} {last.id} is being changed by other requests: try again")
+
+    def find(self, row_type: type[Row], id: str, message: str) -> Any:  # noqa: A002
+        """Return a row.
+
+        Raises:
+            NotFound: 404 with the message.
+        """
+        row = self.db.get(row_type, id)
+        if row is None:
+            raise NotFound(message)
+        return row
+
+
+def _target(target: Row | Mapping[str, Any] | None) -> Mapping[str, Any]:
+    if target is None:
+        return {}
+    if isinstance(target, Row):
+        return {name: getattr(target, name) for name in target.__struct_fields__}
+    return target

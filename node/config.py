@@ -1,0 +1,113 @@
+"""Configuration: one INI file, typed sections, unknown keys refused.
+
+Plugins add sections of their own by the hook `config_sections`.
+"""
+
+import configparser
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from node.errors import ConfigError
+from node.types import Frozen
+
+
+class NodeSection(Frozen):
+    """`[node]`: this node."""
+
+    name: str = ""
+    """Host name that the APIs show; empty: the machine's."""
+    state_dir: str = "/var/lib/hedgerow"
+    """Directory of everything this node stores."""
+    region: str = "RegionOne"
+    """Region of the catalog."""
+    plugin_dir: str = ""
+    """Directory of one-file plugins; empty: none. They run as root."""
+    block_plugins: str = ""
+    """Names of plugins not to load, separated by commas."""
+
+
+class ApiSection(Frozen):
+    """`[api]`: the HTTP side."""
+
+    listen: str = "127.0.0.1"
+    """Address of the HTTPS port."""
+    port: int = 7443
+    """HTTPS port."""
+    plain_port: int = 0
+    """Plain HTTP port on loopback for tools that cannot take a CA (lab only); 0: none."""
+    public_host: str = ""
+    """Host name or address in the catalog's URLs; empty: `listen`."""
+    workers: int = 2
+    """Processes that serve requests."""
+    threads: int = 8
+    """Threads in each of them."""
+    policy_file: str = ""
+    """JSON object of policy overrides, name to rule; empty: none."""
+
+
+class LogSection(Frozen):
+    """`[log]`: what is written where."""
+
+    level: str = "INFO"
+    """DEBUG, INFO, WARNING or ERROR."""
+    format: str = "json"
+    """json (one object a line) or text."""
+
+
+BUILTIN_SECTIONS: dict[str, type[Frozen]] = {"node": NodeSection, "api": ApiSection, "log": LogSection}
+
+S = TypeVar("S", bound=Frozen)
+
+
+class Config:
+    """Typed sections by type."""
+
+    def __init__(self, sections: dict[str, Frozen]) -> None:
+        self._sections = sections
+
+    def section(self, section_type: type[S]) -> S:
+        """Return the section of that type; one that the file does not have holds its defaults."""
+        for section in self._sections.values():
+            if isinstance(section, section_type):
+                return section
+        return section_type()
+
+    def items(self) -> list[tuple[str, Frozen]]:
+        """Return (name, section) in order of names."""
+        return sorted(self._sections.items())
+
+    @property
+    def state_dir(self) -> Path:
+        """Return the directory of everything this node stores."""
+        return Path(self.section(NodeSection).state_dir)
+
+
+def load(path: Path | None, extra: dict[str, type[Frozen]] | None = None) -> Config:
+    """Read a configuration file; None means all defaults.
+
+    Raises:
+        ConfigError: names the file, the section and the key.
+    """
+    types = {**BUILTIN_SECTIONS, **(extra or {})}
+    parser = configparser.ConfigParser(interpolation=None)
+    if path is not None:
+        try:
+            parser.read_string(path.read_text(), source=str(path))
+        except (OSError, configparser.Error) as error:
+            raise ConfigError(f"Cannot read the configuration {path}: {error}") from error
+    unknown = set(parser.sections()) - set(types)
+    if unknown:
+        raise ConfigError(f"{path} has sections that nothing knows: {', '.join(sorted(unknown))}")
+    sections = {}
+    for name, section_type in types.items():
+        given: dict[str, Any] = dict(parser[name]) if parser.has_section(name) else {}
+        extra_keys = set(given) - set(section_type.__struct_fields__)
+        if extra_keys:
+            raise ConfigError(f"{path} [{name}] has keys that nothing knows: {', '.join(sorted(extra_keys))}")
+        try:
+            sections[name] = msgspec.convert(given, section_type, strict=False)
+        except msgspec.ValidationError as error:
+            raise ConfigError(f"{path} [{name}]: {error}") from error
+    return Config(sections)

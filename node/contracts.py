@@ -1,0 +1,110 @@
+"""What plugins hand each other through first-result hooks, as plain data.
+
+Plugins never import each other; these Structs are the whole of what they share.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from node.types import Frozen
+
+
+class PortWish(Frozen):
+    """One network interface that a server asks for."""
+
+    network_id: str = ""
+    port_id: str = ""
+    """An existing port; then nothing else is given."""
+    fixed_ip: str = ""
+    tag: str = ""
+
+
+class PortRequest(Frozen):
+    """What `port_plan` gets."""
+
+    server_id: str
+    node_id: str
+    """Where the ports will be bound."""
+    project_id: str
+    wishes: tuple[PortWish, ...] | None
+    """None: automatic, one port on each network of the project (409 when it is ambiguous); empty: no interface."""
+    security_groups: tuple[str, ...] = ()
+    """Names or ids; empty: `default`."""
+    availability_zone: str = "nova"
+    hostname: str = ""
+
+
+class PortPlan(Frozen):
+    """What `port_plan` answers."""
+
+    ops: tuple[Any, ...]
+    """Operations for the caller's transaction, address allocations and quota counts included."""
+    port_ids: tuple[str, ...]
+    created: tuple[bool, ...]
+    """Which of the ports were made for this server and go with it."""
+
+
+class FixedIp(Frozen):
+    """An address of a port with what a guest needs to configure it by hand."""
+
+    address: str
+    version: int
+    subnet_id: str
+    cidr: str
+    gateway: str = ""
+    dns: tuple[str, ...] = ()
+    routes: tuple[tuple[str, str], ...] = ()
+    """(destination CIDR, next hop)."""
+    dhcp: bool = True
+
+
+class PortState(Frozen):
+    """One interface of a server, as compute needs it."""
+
+    id: str
+    network_id: str
+    network_name: str
+    mac: str
+    mtu_bytes: int
+    fixed_ips: tuple[FixedIp, ...]
+    floating_ips: tuple[str, ...] = ()
+    floating_of: tuple[str, ...] = ()
+    """The fixed address of each floating one."""
+    tap: str = ""
+    """Name of the tap device on the node, made and owned by the network plugin."""
+    plugged: bool = False
+    """Whether the tap exists on the port's node and its rules are in force: only then may the server start."""
+    node_id: str = ""
+    security_groups: tuple[str, ...] = ()
+    """Names."""
+    created_for_server: bool = True
+    admin_up: bool = True
+    tag: str = ""
+
+
+class ImageFacts(Frozen):
+    """What compute must know of an image before it takes it."""
+
+    id: str
+    name: str
+    status: str
+    disk_format: str
+    container_format: str
+    size_bytes: int
+    virtual_size_bytes: int
+    min_disk_gib: int
+    min_ram_mib: int
+    project_id: str
+    visibility: str
+    properties: dict[str, str] = {}
+
+
+class ImageSource(Frozen):
+    """A local, complete, verified file with an image's data."""
+
+    path: Path
+    disk_format: str
+    virtual_size_bytes: int
+    release: Callable[[], None]
+    """Call when the file is no longer read. Who needs it for longer (a qcow2 overlay) makes a hard link or a copy first."""

@@ -1,0 +1,127 @@
+"""Every seam of the product on one page: what a plugin may implement, built-in or not.
+
+A plugin is a module (or object) with functions of these names marked `@hookimpl`. Leave out arguments that
+you do not need. `first result` hooks stop at the first plugin that does not return None.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import pluggy
+
+if TYPE_CHECKING:
+    import click
+
+    from node.api.context import Context, Token
+    from node.api.route import Service
+    from node.control.placement import NodeRow, PlacementRequest
+    from node.control.reconciler import Control, Reconciler
+    from node.state.reader import Reader
+    from node.state.row import Row
+    from node.state.txn import AnyOp
+    from node.types import Frozen
+
+PROJECT = "hedgerow"
+hookspec = pluggy.HookspecMarker(PROJECT)
+hookimpl = pluggy.HookimplMarker(PROJECT)
+
+
+@hookspec
+def row_types() -> Sequence["type[Row]"]:  # type: ignore[empty-body]
+    """Return the row types that the plugin stores; their tables are declared at start."""
+
+
+@hookspec
+def services() -> Sequence["Service"]:  # type: ignore[empty-body]
+    """Return the services that the plugin serves: paths, routes, policies, faults, catalog entry."""
+
+
+@hookspec
+def reconcilers(control: "Control") -> Sequence["Reconciler"]:  # type: ignore[empty-body]
+    """Return the reconcilers to run on this node. Called once, in the core process."""
+
+
+@hookspec
+def config_sections() -> Mapping[str, "type[Frozen]"]:  # type: ignore[empty-body]
+    """Return configuration sections, name to type; documented in the type's docstrings."""
+
+
+@hookspec
+def seed_rows(db: "Reader", now_us: int) -> Sequence["AnyOp"]:  # type: ignore[empty-body]
+    """Return operations that a new cluster begins with (default roles, keys, groups); must be Insert or Check.
+
+    Called at every start; each operation is proposed on its own and one that exists already is no error.
+    """
+
+
+@hookspec
+def node_facts() -> Mapping[str, str]:  # type: ignore[empty-body]
+    """Return facts of this node for its row, for example `virt_type`. Called in the core at start and every minute."""
+
+
+@hookspec
+def cli(group: "click.Group") -> None:
+    """Add commands to `hedgerow`."""
+
+
+@hookspec
+def health(control: "Control") -> Sequence[tuple[str, bool, str]]:  # type: ignore[empty-body]
+    """Return (name, ok, sentence) for `hedgerow status`; the sentence says what happens next where not ok."""
+
+
+@hookspec
+def metrics(control: "Control") -> Mapping[str, float]:  # type: ignore[empty-body]
+    """Return gauges by Prometheus name."""
+
+
+@hookspec(firstresult=True)
+def token_verify(db: "Reader", token: str, now_us: int) -> "Token | None":
+    """Return who a token stands for, or None when it is not valid. Called for each request (cached for seconds)."""
+
+
+@hookspec(firstresult=True)
+def port_plan(ctx: "Context", request: Any) -> Any:
+    """Plan the ports of a server: `request` is a PortRequest, the answer a PortPlan (see node.contracts).
+
+    Reads rows only. The operations go into the caller's transaction.
+    """
+
+
+@hookspec(firstresult=True)
+def port_release(db: "Reader", server_id: str, now_us: int) -> "Sequence[AnyOp] | None":
+    """Return operations that unbind or delete the ports of a server that is being deleted."""
+
+
+@hookspec(firstresult=True)
+def port_states(db: "Reader", server_id: str) -> Any:
+    """Return the ports of a server as a list of PortState (see node.contracts), in their order."""
+
+
+@hookspec(firstresult=True)
+def image_open(control: "Control", image_id: str) -> Any:
+    """Return an ImageSource (see node.contracts): a local file with the image's data, kept until released."""
+
+
+@hookspec(firstresult=True)
+def image_facts(db: "Reader", image_id: str) -> Any:
+    """Return ImageFacts (see node.contracts) of an image row, or None."""
+
+
+@hookspec(firstresult=True)
+def volume_connect(control: "Control", volume_id: str, server_id: str) -> Any:
+    """Return how QEMU on this node reaches a volume, or None when the plugin does not know it."""
+
+
+@hookspec
+def placement_filter(request: "PlacementRequest", node: "NodeRow") -> bool | None:
+    """Return False where the node cannot take the request."""
+
+
+@hookspec
+def placement_weigh(request: "PlacementRequest", node: "NodeRow") -> float | None:
+    """Return a number, greater is better."""
+
+
+@hookspec
+def watch(changes: "Mapping[str, set[str]]", wake: Callable[[str, str], None]) -> None:
+    """Be told which rows changed (ids by table), in the core process; must return at once."""
