@@ -83,6 +83,16 @@ class PortState(Frozen):
     tag: str = ""
 
 
+class ServerMetadata(Frozen):
+    """What the metadata service at 169.254.169.254 serves to one server, rendered whole."""
+
+    files: dict[str, bytes]
+    """Content by path below the root, no leading slash: `openstack/latest/meta_data.json`, `latest/meta-data/hostname`.
+
+    Directory listings and `/` come from the paths; only files that exist are listed.
+    """
+
+
 class ImageFacts(Frozen):
     """What compute must know of an image before it takes it."""
 

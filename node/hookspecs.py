@@ -98,6 +98,11 @@ def port_states(db: "Reader", server_id: str) -> Any:
 
 
 @hookspec(firstresult=True)
+def metadata_of(db: "Reader", server_id: str) -> Any:
+    """Return the ServerMetadata of a server (see node.contracts), or None when the plugin does not know it."""
+
+
+@hookspec(firstresult=True)
 def image_open(control: "Control", image_id: str) -> Any:
     """Return an ImageSource (see node.contracts): a local file with the image's data, kept until released."""
 

@@ -12,6 +12,7 @@ from node.contracts import (
     PortRequest,
     PortState,
     PortWish,
+    ServerMetadata,
 )
 from node.control.placement import NodeRow, PlacementRequest, choose
 from node.control.reconciler import Control, Done, Reconciler
