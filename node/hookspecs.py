@@ -93,8 +93,11 @@ def port_release(db: "Reader", server_id: str, now_us: int) -> "Sequence[AnyOp] 
 
 
 @hookspec(firstresult=True)
-def port_states(db: "Reader", server_id: str) -> Any:
-    """Return the ports of a server as a list of PortState (see node.contracts), in their order."""
+def port_states(db: "Reader", server_ids: Sequence[str]) -> Any:
+    """Return the ports of servers: a mapping of each server id to its list of PortState (see node.contracts).
+
+    Every id given is a key; a server without ports has an empty list. A handful of queries for all of them.
+    """
 
 
 @hookspec(firstresult=True)
