@@ -7,7 +7,7 @@ pausing and listing belong to the runtime.
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from node.clock import Clock
 from node.config import Config
@@ -36,6 +36,8 @@ class Control(ABC):
     config: Config
     clock: Clock
     ids: Ids
+    hook: Any
+    """Call other plugins: `control.hook.image_open(...)`."""
 
     @property
     @abstractmethod

@@ -17,7 +17,7 @@ from node.errors import Incompatible, MachineFault
 from node.state import schema
 from node.state.apply import Applier
 from node.state.row import Table
-from node.state.txn import Outcome, Refused, Txn, decode_txn, encode_outcome
+from node.state.txn import Outcome, Refused, Txn, decode_outcome, decode_txn, encode_outcome
 
 Changes = dict[str, set[str]]
 """Ids of changed rows by table."""
@@ -114,7 +114,7 @@ class Machine:
             known = None
         if known is None:
             return Refused(op=-1, reason="malformed")
-        return msgspec.msgpack.decode(known, type=Outcome)
+        return decode_outcome(known)
 
     def _finish(self, index: int, seq: int) -> None:
         self.db.execute("UPDATE meta SET value=? WHERE key='applied'", (index,))

@@ -1,0 +1,128 @@
+"""The falcon application: every service's routes on one port, one path per service."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import falcon
+import msgspec
+
+from node.api.dispatch import Backend, Dispatcher
+from node.api.openapi import document
+from node.api.route import Route, Service
+from node.errors import BadRequest, MethodNotAllowed, NodeError, NotFound
+
+_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "COPY")
+
+Responder = Callable[..., None]
+
+
+def build(backend: Backend, services: Iterable[Service]) -> falcon.App[falcon.Request, falcon.Response]:
+    """Return the WSGI application of these services.
+
+    Raises:
+        ValueError: two routes cannot be told apart.
+    """
+    services = list(services)
+    app = falcon.App(cors_enable=False)
+    app.req_options.strip_url_path_trailing_slash = True
+    app.resp_options.default_media_type = "application/json"
+    dispatchers = sorted(
+        (Dispatcher(backend, service) for service in services),
+        key=lambda dispatcher: -len(dispatcher.service.path),
+    )
+    for dispatcher in dispatchers:
+        _add_service(app, dispatcher)
+
+    def translate(req: falcon.Request, resp: falcon.Response, error: Exception, _params: Any) -> None:
+        """Answer what falcon itself refuses with the fault of the service that was asked."""
+        wanted = _translated(error)
+        for dispatcher in dispatchers:
+            if req.path == dispatcher.service.path or req.path.startswith(dispatcher.service.path + "/"):
+                dispatcher.refuse(req, resp, wanted)
+                if isinstance(error, falcon.HTTPMethodNotAllowed):
+                    resp.set_header("Allow", ", ".join(error.headers.get("Allow", "").split(", ")))
+                return
+        resp.status = falcon.code_to_http_status(wanted.status)
+        resp.data = msgspec.json.encode({"error": {"code": wanted.status, "message": wanted.message}})
+        resp.content_type = "application/json"
+        resp.set_header("X-Openstack-Request-Id", backend.ids.request_id())
+
+    app.add_error_handler(falcon.HTTPError, translate)
+    app.add_error_handler(Exception, translate)
+    app.add_route("/", _Index(services))
+    app.add_route("/openapi.json", _OpenApi(services))
+    return app
+
+
+def _add_service(app: Any, dispatcher: Dispatcher) -> None:
+    paths: dict[str, dict[str, list[Route]]] = defaultdict(lambda: defaultdict(list))
+    for route in dispatcher.service.routes:
+        paths[_numbered(dispatcher.service.path + route.path.rstrip("/"))][route.method].append(route)
+    for path, methods in paths.items():
+        for method, routes in methods.items():
+            if method not in _METHODS:
+                raise ValueError(f"{method} {path} has a method that is not served")
+            if len({route.action is None for route in routes}) > 1:
+                raise ValueError(f"{method} {path} has routes with and without action")
+        responders = {
+            f"on_{method.lower()}": _responder(dispatcher, routes) for method, routes in methods.items()
+        }
+        app.add_route(path, type("Endpoint", (), responders)())
+
+
+def _responder(dispatcher: Dispatcher, routes: Sequence[Route]) -> Responder:
+    def respond(_self: object, req: falcon.Request, resp: falcon.Response, **values: str) -> None:
+        dispatcher.serve(routes, req, resp, list(values.values()))
+
+    return respond
+
+
+def _numbered(path: str) -> str:
+    """Name the path's parameters by position, as routes of one service may name the same one differently."""
+    parts = path.split("/")
+    for index, part in enumerate(parts):
+        if part.startswith("{"):
+            converter = part[1:-1].partition(":")[2]
+            parts[index] = f"{{p{index:02}{':' + converter if converter else ''}}}"
+    return "/".join(parts) or "/"
+
+
+def _translated(error: Exception) -> NodeError:
+    if isinstance(error, falcon.HTTPMethodNotAllowed):
+        return MethodNotAllowed("The method is not allowed for this resource.")
+    if isinstance(error, falcon.HTTPNotFound):
+        return NotFound("The resource could not be found.")
+    if isinstance(error, falcon.HTTPError):
+        wanted = BadRequest(error.description or error.title or "Bad Request")
+        return wanted
+    return NodeError("Unexpected API Error.")
+
+
+class _Index:
+    """`GET /`: what is served where."""
+
+    def __init__(self, services: Sequence[Service]) -> None:
+        self._services = services
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
+        base = f"{req.scheme}://{req.netloc}"
+        resp.data = msgspec.json.encode(
+            {
+                "services": [
+                    {"name": s.name, "type": s.type, "description": s.description, "url": base + s.path}
+                    for s in self._services
+                ],
+                "openapi": f"{base}/openapi.json",
+            }
+        )
+
+
+class _OpenApi:
+    """`GET /openapi.json`: the document made from the route tables."""
+
+    def __init__(self, services: Sequence[Service]) -> None:
+        self._services = services
+
+    def on_get(self, _req: falcon.Request, resp: falcon.Response) -> None:
+        resp.data = msgspec.json.encode(document(self._services))

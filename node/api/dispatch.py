@@ -1,0 +1,312 @@
+"""One request through one endpoint: microversion, action, token, policy, body, handler, reply.
+
+The order matters: nothing of the body is read before the caller is known to be allowed, so that a refused upload
+is refused before its bytes are sent.
+"""
+
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import parse_qsl
+
+import falcon
+import msgspec
+
+from node.api import body as bodies
+from node.api import microversion
+from node.api.context import Context, Proposer
+from node.api.policy import Policies
+from node.api.route import Reply, Route, Service
+from node.clock import Clock
+from node.config import ApiSection, Config
+from node.errors import (
+    BadRequest,
+    Forbidden,
+    MethodNotAllowed,
+    NodeError,
+    NotFound,
+    Unauthorized,
+)
+from node.ids import Ids
+from node.observe.log import bound
+from node.state.reader import Readers
+from node.types import Frozen
+
+log = logging.getLogger("hedgerow.api")
+
+_BODYLESS = frozenset({204, 304})
+
+
+class Backend(Frozen):
+    """Everything that requests need and that lives as long as the process."""
+
+    readers: Readers
+    proposer: Proposer
+    policies: Policies
+    hooks: Any
+    config: Config
+    clock: Clock
+    ids: Ids
+
+
+class Dispatcher:
+    """Serves the routes of one service."""
+
+    def __init__(self, backend: Backend, service: Service) -> None:
+        self.backend = backend
+        self.service = service
+        self._public_host = backend.config.section(ApiSection).public_host
+
+    def serve(
+        self,
+        routes: Sequence[Route],
+        req: falcon.Request,
+        resp: falcon.Response,
+        values: Sequence[str],
+    ) -> None:
+        """Answer one request with the fitting one of several routes of the same method and path."""
+        ctx = self.context(req)
+        started = time.perf_counter()
+        with bound(request_id=ctx.request_id):
+            try:
+                reply = self._answer(ctx, routes, values)
+            except NodeError as error:
+                reply = self.failed(ctx, error)
+            except Exception:
+                log.exception("request failed", extra={"method": ctx.method, "path": ctx.path})
+                reply = self.failed(ctx, _unexpected())
+            self._send(ctx, reply, resp)
+            log.debug(
+                "request",
+                extra={
+                    "method": ctx.method,
+                    "path": ctx.path,
+                    "status": reply.status,
+                    "ms": round((time.perf_counter() - started) * 1000, 2),
+                },
+            )
+
+    def refuse(self, req: falcon.Request, resp: falcon.Response, error: NodeError) -> None:
+        """Answer with an error: no route fits. Without a valid token the answer is 401, as nothing is told."""
+        ctx = self.context(req)
+        try:
+            if not isinstance(error, MethodNotAllowed):
+                self._authenticate(ctx, required=False)
+                if ctx.auth_token and ctx.token_or_none is None:
+                    error = Unauthorized("The request you have made requires authentication.")
+        except NodeError as other:
+            error = other
+        self._send(ctx, self.failed(ctx, error), resp)
+
+    def failed(self, ctx: Context, error: NodeError) -> Reply:
+        """Return the service's fault for an error."""
+        if error.status >= 500:
+            log.warning("request refused: %s", error.message, extra={"path": ctx.path, "status": error.status})
+        return self.service.fault(ctx, error)
+
+    def context(self, req: falcon.Request) -> Context:
+        """Return the context of a request, before anything of it was checked."""
+        backend = self.backend
+        ctx = Context(
+            db=backend.readers.reader(),
+            proposer=backend.proposer,
+            enforcer=backend.policies,
+            hooks=backend.hooks,
+            config=backend.config,
+            clock=backend.clock,
+            ids=backend.ids,
+            request_id=backend.ids.request_id(),
+            base_url=f"{req.scheme}://{self._public_host or req.netloc}",
+            plain=req.scheme == "http",
+        )
+        environ = req.env
+        ctx.method = req.method
+        ctx.path = req.path.removeprefix(self.service.path) or "/"
+        ctx.raw_path = environ.get("RAW_URI") or req.path
+        ctx.service_path = self.service.path
+        ctx.headers = _headers(environ)
+        ctx.environ = environ
+        for name, value in parse_qsl(req.query_string, keep_blank_values=True, errors="replace"):
+            ctx.params.setdefault(name, []).append(value)
+        ctx.auth_token = ctx.headers.get("x-auth-token", "")
+        chunked = ctx.headers.get("transfer-encoding", "").lower() == "chunked"
+        length = environ.get("CONTENT_LENGTH", "")
+        ctx.content_length = None if chunked else int(length) if length.isascii() and length.isdigit() else 0
+        ctx.stream = bodies.BodyStream(environ["wsgi.input"], ctx.content_length)
+        return ctx
+
+    def _answer(self, ctx: Context, routes: Sequence[Route], values: Sequence[str]) -> Reply:
+        self._negotiate(ctx, routes)
+        fitting = [route for route in routes if _in_range(route, ctx.microversion)]
+        if not fitting:
+            raise NotFound("The resource could not be found.")
+        if all(route.policy == "public" for route in fitting):
+            self._authenticate(ctx, required=False)
+        else:
+            self._authenticate(ctx, required=True)
+        route, raw = self._select(ctx, fitting)
+        names = _parameters(route.path)
+        params = dict(zip(names, values, strict=True))
+        if route.policy not in ("public", "any"):
+            target = {"project_id": ctx.token.project_id, "user_id": ctx.token.user_id, **params}
+            if not ctx.enforcer.allows(route.policy, ctx.token, target):
+                raise Forbidden(f"Policy doesn't allow {route.policy} to be performed.")
+        self._decode(ctx, route, raw)
+        result = route.handler(ctx, **params)
+        if not isinstance(result, Reply):
+            result = Reply(body=result)
+        if result.status is None:
+            result = msgspec.structs.replace(result, status=route.status)
+        return result
+
+    def _negotiate(self, ctx: Context, routes: Sequence[Route]) -> None:
+        offer = self.service.microversions
+        if offer is None:
+            return
+        version_document = all(route.policy == "public" for route in routes)
+        try:
+            ctx.microversion = microversion.negotiate(offer, ctx.headers)
+        except NodeError:
+            if not version_document:
+                raise
+            ctx.microversion = microversion.parse(offer.minimum)
+        ctx.response_headers.update(microversion.response_headers(offer, ctx.microversion))
+
+    def _authenticate(self, ctx: Context, *, required: bool) -> None:
+        if ctx.auth_token:
+            ctx.token_or_none = ctx.hook.token_verify(
+                db=ctx.db, token=ctx.auth_token, now_us=ctx.clock.now_us()
+            )
+        if ctx.token_or_none is None:
+            if required:
+                raise Unauthorized("The request you have made requires authentication.")
+            return
+        rules = ctx.token_or_none.access_rules
+        if rules is not None and not _rule_matches(rules, ctx, self.service.type):
+            raise Unauthorized("The application credential does not allow this request.")
+
+    def _select(self, ctx: Context, routes: Sequence[Route]) -> tuple[Route, bytes | None]:
+        """Return the route, and the undecoded body when it had to be read to find the route."""
+        if routes[0].action is None:
+            return routes[0], None
+        name, value = bodies.decode_action(ctx.stream.read_all(bodies.MAX_JSON_BYTES))
+        for route in routes:
+            if route.action == name:
+                return route, bytes(value)
+        raise BadRequest(f"There is no such action: {name}")
+
+    def _decode(self, ctx: Context, route: Route, raw: bytes | None) -> None:
+        if route.query is not None:
+            try:
+                ctx.query = bodies.decode_query(ctx.params, route.query)
+            except msgspec.ValidationError as error:
+                raise self._invalid(ctx, error) from error
+        if route.stream or (route.body is None and raw is None):
+            return
+        if raw is None:
+            raw = ctx.stream.read_all(bodies.MAX_JSON_BYTES)
+        if route.body is None:
+            ctx.body = bodies.decode_json(raw)
+            return
+        try:
+            ctx.body = msgspec.json.decode(raw, type=route.body)
+        except msgspec.ValidationError as error:
+            raise self._invalid(ctx, error) from error
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise BadRequest(f"Malformed JSON in the request body: {error}") from error
+
+    def _invalid(self, ctx: Context, error: msgspec.ValidationError) -> NodeError:
+        return self.service.invalid(ctx, error) if self.service.invalid else BadRequest(str(error))
+
+    def _send(self, ctx: Context, reply: Reply, resp: falcon.Response) -> None:
+        status = reply.status or 200
+        resp.status = falcon.code_to_http_status(status)
+        for headers in (ctx.response_headers, reply.headers):
+            for name, value in headers.items():
+                resp.set_header(name, _header_text(value))
+        resp.set_header("X-Openstack-Request-Id", ctx.request_id)
+        if reply.file is not None:
+            path, offset, length = reply.file
+            source = open(path, "rb")  # noqa: SIM115 - the server closes it after sending
+            source.seek(offset)
+            resp.content_type = reply.content_type
+            resp.set_stream(_Slice(source, length) if offset or reply.length_bytes != length else source, length)
+        elif reply.body is None:
+            if status not in _BODYLESS:
+                resp.data = b""
+                resp.content_type = reply.content_type if ctx.method == "HEAD" else "text/plain"
+        elif isinstance(reply.body, bytes):
+            resp.content_type = reply.content_type
+            resp.data = reply.body
+        elif isinstance(reply.body, Mapping | list | tuple | msgspec.Struct):
+            resp.content_type = reply.content_type
+            resp.data = msgspec.json.encode(reply.body)
+        else:
+            resp.content_type = reply.content_type
+            resp.stream = reply.body
+            if reply.length_bytes is not None:
+                resp.content_length = reply.length_bytes
+
+
+class _Slice:
+    """Part of an open file, for the server to read and close."""
+
+    def __init__(self, source: Any, length: int) -> None:
+        self._source = source
+        self._left = length
+
+    def read(self, size: int = 1 << 16) -> bytes:
+        data: bytes = self._source.read(min(size, self._left))
+        self._left -= len(data)
+        return data
+
+    def close(self) -> None:
+        self._source.close()
+
+
+def _headers(environ: Mapping[str, Any]) -> dict[str, str]:
+    headers = {
+        key[5:].replace("_", "-").lower(): value for key, value in environ.items() if key.startswith("HTTP_")
+    }
+    headers["content-type"] = environ.get("CONTENT_TYPE", "")
+    return headers
+
+
+def _header_text(value: object) -> str:
+    """Return a header value that cannot split the response; what latin-1 lacks is sent as UTF-8 bytes."""
+    text = str(value).replace("\r", " ").replace("\n", " ")
+    return text if text.isascii() else text.encode().decode("latin-1")
+
+
+def _parameters(path: str) -> list[str]:
+    return [part[1:-1].partition(":")[0] for part in path.split("/") if part.startswith("{")]
+
+
+def _in_range(route: Route, version: tuple[int, int]) -> bool:
+    if route.since is not None and version < microversion.parse(route.since):
+        return False
+    return route.until is None or version <= microversion.parse(route.until)
+
+
+def _rule_matches(rules: Sequence[Mapping[str, str]], ctx: Context, service_type: str) -> bool:
+    """Return whether one of an application credential's access rules names this request."""
+    wanted = ctx.path.rstrip("/").split("/")
+    for rule in rules:
+        if rule.get("service") != service_type or rule.get("method") != ctx.method:
+            continue
+        pattern = rule.get("path", "").rstrip("/").split("/")
+        if "**" in pattern:
+            pattern = pattern[: pattern.index("**")]
+            if pattern == wanted[: len(pattern)]:
+                return True
+        elif len(pattern) == len(wanted) and all(
+            p == w or p == "*" or (p.startswith("{") and p.endswith("}"))
+            for p, w in zip(pattern, wanted, strict=True)
+        ):
+            return True
+    return False
+
+
+def _unexpected() -> NodeError:
+    return NodeError("Unexpected API Error. Please report this with the request id and the log of the node.")
