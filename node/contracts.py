@@ -89,7 +89,8 @@ class ServerMetadata(Frozen):
     files: dict[str, bytes]
     """Content by path below the root, no leading slash: `openstack/latest/meta_data.json`, `latest/meta-data/hostname`.
 
-    Directory listings and `/` come from the paths; only files that exist are listed.
+    Directory listings come from the paths, in their order. A path that ends in `/` is the listing of that directory,
+    where the paths do not say it: `latest/meta-data/public-keys/` holds `0=mykey`.
     """
 
 
