@@ -1,0 +1,24 @@
+"""Settings of the consensus part of one node."""
+
+import msgspec
+
+
+class RaftSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """How one node takes part. `first_peers` counts only for an empty data directory."""
+
+    node_id: str
+    first_peers: tuple[str, ...] = ()
+    proposal_timeout_s: float = 15.0
+    max_txn_bytes: int = 200 * 1024
+    batch_max_txns: int = 256
+    batch_max_bytes: int = 256 * 1024
+    max_entries_in_flight: int = 4
+    compaction_min_entries: int = 5000
+    compaction_min_time_s: float = 300.0
+    compaction_max_bytes: int = 64 * 1024 * 1024
+    tail_entries: int = 256
+    """Entries kept behind a compaction, for followers that lag a little."""
+    reserve_bytes: int = 32 * 1024 * 1024
+    floor_bytes: int = 64 * 1024 * 1024
+    """Free bytes below which only transactions that free space are taken."""
+    idle_poll_s: float = 1.0
