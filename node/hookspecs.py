@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from node.api.context import Context, Token
     from node.api.route import Service
+    from node.config import Config
     from node.control.placement import NodeRow, PlacementRequest
     from node.control.reconciler import Control, Reconciler
     from node.state.reader import Reader
@@ -47,7 +48,7 @@ def config_sections() -> Mapping[str, "type[Frozen]"]:  # type: ignore[empty-bod
 
 
 @hookspec
-def seed_rows(db: "Reader", now_us: int) -> Sequence["AnyOp"]:  # type: ignore[empty-body]
+def seed_rows(db: "Reader", now_us: int, config: "Config") -> Sequence["AnyOp"]:  # type: ignore[empty-body]
     """Return operations that a new cluster begins with (default roles, keys, groups); must be Insert or Check.
 
     Called at every start; each operation is proposed on its own and one that exists already is no error.

@@ -148,17 +148,27 @@ class Dispatcher:
         route, raw = self._select(ctx, fitting)
         names = _parameters(route.path)
         params = dict(zip(names, values, strict=True))
-        if route.policy not in ("public", "any"):
-            target = {"project_id": ctx.token.project_id, "user_id": ctx.token.user_id, **params}
-            if not ctx.enforcer.allows(route.policy, ctx.token, target):
-                raise Forbidden(f"Policy doesn't allow {route.policy} to be performed.")
-        self._decode(ctx, route, raw)
+        if route.target is None:
+            self._enforce(ctx, route, params, {})
+            self._decode(ctx, route, raw)
+        else:
+            self._decode(ctx, route, raw)
+            self._enforce(ctx, route, params, route.target(ctx, **params))
         result = route.handler(ctx, **params)
         if not isinstance(result, Reply):
             result = Reply(body=result)
         if result.status is None:
             result = msgspec.structs.replace(result, status=route.status)
         return result
+
+    def _enforce(
+        self, ctx: Context, route: Route, params: Mapping[str, str], target: Mapping[str, Any]
+    ) -> None:
+        if route.policy in ("public", "any"):
+            return
+        asked = {"project_id": ctx.token.project_id, "user_id": ctx.token.user_id, **params, **target}
+        if not ctx.enforcer.allows(route.policy, ctx.token, asked):
+            raise Forbidden(f"Policy doesn't allow {route.policy} to be performed.")
 
     def _negotiate(self, ctx: Context, routes: Sequence[Route]) -> None:
         offer = self.service.microversions

@@ -43,6 +43,9 @@ class Route(Frozen):
     policy: str
     """Name of the rule that guards it, or `public` where no token is needed, or `any` for every valid token."""
     status: int = 200
+    target: Callable[..., Mapping[str, Any]] | None = None
+    """Called as target(ctx, **path_params) after the body is decoded: what the policy is asked about, besides the
+    path's parameters. None: the policy is asked before anything of the body is read."""
     body: type[Any] | None = None
     """msgspec type of the JSON body; None: no body is read (`ctx.stream` gives the raw one)."""
     query: type[Any] | None = None

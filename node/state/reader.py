@@ -32,6 +32,8 @@ class Reader:
         self._db.execute("PRAGMA query_only=1")
         self._db.execute("PRAGMA mmap_size=268435456")
         self._decoders: dict[type[Row], msgspec.json.Decoder[Any]] = {}
+        self.memo: dict[str, Any] = {}
+        """What plugins remember between reads, by their name; they forget it when `generation` has moved."""
 
     def get(self, row_type: type[R], id: str) -> R | None:  # noqa: A002
         """Return the row with that id, or None."""
