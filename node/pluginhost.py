@@ -58,14 +58,14 @@ class PluginHost:
         for name in BUILTIN:
             short = name.rpartition(".")[2]
             if short not in refused:
-                self._attempt(short, "builtin", lambda name=name: importlib.import_module(name))  # type: ignore[misc]
+                self._attempt(short, "builtin", lambda name=name: importlib.import_module(name))
         for entry in importlib.metadata.entry_points(group=hookspecs.PROJECT):
             if entry.name not in refused:
                 self._attempt(entry.name, "entry point", entry.load)
         if directory is not None and directory.is_dir():
             for path in sorted(directory.glob("*.py")):
                 if path.stem not in refused:
-                    self._attempt(path.stem, str(path), lambda path=path: _from_file(path))  # type: ignore[misc]
+                    self._attempt(path.stem, str(path), lambda path=path: _from_file(path))
 
     def add(self, plugin: Any, name: str = "") -> None:
         """Register a plugin object that is loaded already.

@@ -41,7 +41,7 @@ def build(backend: Backend, services: Iterable[Service]) -> falcon.App[falcon.Re
             if req.path == dispatcher.service.path or req.path.startswith(dispatcher.service.path + "/"):
                 dispatcher.refuse(req, resp, wanted)
                 if isinstance(error, falcon.HTTPMethodNotAllowed):
-                    resp.set_header("Allow", ", ".join(error.headers.get("Allow", "").split(", ")))
+                    resp.set_headers(error.headers or {})
                 return
         resp.status = falcon.code_to_http_status(wanted.status)
         resp.data = msgspec.json.encode({"error": {"code": wanted.status, "message": wanted.message}})

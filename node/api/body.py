@@ -29,7 +29,7 @@ class BodyStream(io.RawIOBase):
         """Return True."""
         return True
 
-    def read(self, size: int = -1) -> bytes:  # type: ignore[override]
+    def read(self, size: int = -1) -> bytes:
         """Return up to `size` bytes; an empty result is the true end of the body.
 
         Raises:

@@ -119,7 +119,7 @@ class Context:
         self.query: Any = None
         """The decoded query Struct, when the route declares one."""
         self.microversion: tuple[int, int] = (0, 0)
-        self.stream: io.RawIOBase | Any = io.BytesIO()
+        self.stream: Any = io.BytesIO()
         """Raw body. `read(n)` raises ClientGone when it ends before its announced length."""
         self.content_length: int | None = None
         self.response_headers: dict[str, str] = {}

@@ -5,9 +5,10 @@ is refused before its bytes are sent.
 """
 
 import logging
+import os
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 from urllib.parse import parse_qsl
 
 import falcon
@@ -241,7 +242,8 @@ class Dispatcher:
             source = open(path, "rb")  # noqa: SIM115 - the server closes it after sending
             source.seek(offset)
             resp.content_type = reply.content_type
-            resp.set_stream(_Slice(source, length) if offset or reply.length_bytes != length else source, length)
+            whole = offset == 0 and length == os.fstat(source.fileno()).st_size
+            resp.set_stream(cast("Any", source if whole else _Slice(source, length)), length)
         elif reply.body is None:
             if status not in _BODYLESS:
                 resp.data = b""

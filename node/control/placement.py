@@ -9,7 +9,7 @@ from node.state.row import Row, Table
 from node.types import Frozen
 
 
-class NodeRow(Row, frozen=True, kw_only=True):
+class NodeRow(Row, kw_only=True):
     """One member of the cluster, as it reports itself."""
 
     __table__ = Table(name="nodes", indexes=(("name",),))

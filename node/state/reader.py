@@ -9,7 +9,7 @@ import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import msgspec
 
@@ -54,7 +54,7 @@ class Reader:
 
     def one(self, row_type: type[R], **filters: Filter) -> R | None:
         """Return the first row in order of creation whose fields have these values, or None."""
-        rows = self.rows(row_type, limit=1, **filters)
+        rows = self.rows(row_type, where=(), limit=1, **cast("Any", filters))
         return rows[0] if rows else None
 
     def rows(
@@ -162,7 +162,7 @@ class Reader:
                 values.append(wanted)
             else:
                 parts.append(f"{column} IN ({','.join('?' * len(wanted))})")
-                values.extend(sorted(wanted))  # type: ignore[type-var]
+                values.extend(sorted(wanted))
         for name, operator, value in where:
             if operator not in _OPERATORS:
                 raise ValueError(f"{operator} is no comparison")

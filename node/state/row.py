@@ -6,8 +6,6 @@ generated from the document by SQLite, so a new field needs no migration and a n
 
 from typing import ClassVar
 
-import msgspec
-
 from node.types import Frozen
 
 
@@ -29,7 +27,7 @@ class Table(Frozen):
         return tuple(sorted({c for group in (*self.indexes, *self.unique) for c in group} - {"id", "rev"}))
 
 
-class Row(msgspec.Struct, frozen=True, kw_only=True, dict=False):
+class Row(Frozen):
     """One stored thing. `rev` is the sequence number of the transaction that last wrote it."""
 
     __table__: ClassVar[Table]
@@ -40,7 +38,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True, dict=False):
     updated_at: int = 0
 
 
-class Resource(Row, frozen=True, kw_only=True):
+class Resource(Row):
     """A row with an owner, a wish and a reality.
 
     `want` is written by API handlers; `have` and `fault` by the one node named in `node_id`.

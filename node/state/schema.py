@@ -3,6 +3,7 @@
 import json
 import re
 import sqlite3
+from typing import Any
 
 import msgspec
 import sqlite_utils
@@ -24,13 +25,13 @@ def create(db: sqlite3.Connection) -> None:
         Incompatible: the file was written by a newer format.
     """
     utils = sqlite_utils.Database(db, execute_plugins=False)
-    strict = {"strict": True, "if_not_exists": True}
-    utils.table("meta").create({"key": str, "value": int}, pk="key", not_null={"value"}, **strict)
-    utils.table("counters").create({"id": str, "value": int}, pk="id", not_null={"value"}, **strict)
-    utils.table("generations").create({"id": str, "seq": int}, pk="id", not_null={"seq"}, **strict)
-    utils.table("declarations").create({"id": str, "spec": str}, pk="id", not_null={"spec"}, **strict)
+    options: dict[str, Any] = {"strict": True, "if_not_exists": True}
+    utils.table("meta").create({"key": str, "value": int}, pk="key", not_null={"value"}, **options)
+    utils.table("counters").create({"id": str, "value": int}, pk="id", not_null={"value"}, **options)
+    utils.table("generations").create({"id": str, "seq": int}, pk="id", not_null={"seq"}, **options)
+    utils.table("declarations").create({"id": str, "spec": str}, pk="id", not_null={"spec"}, **options)
     requests = {"id": str, "entry": int, "outcome": bytes}
-    utils.table("requests").create(requests, pk="id", not_null={"entry", "outcome"}, **strict)
+    utils.table("requests").create(requests, pk="id", not_null={"entry", "outcome"}, **options)
     utils.table("requests").create_index(["entry"], if_not_exists=True)
     found = db.execute("SELECT value FROM meta WHERE key='format'").fetchone()
     if found and found[0] > FORMAT_VERSION:

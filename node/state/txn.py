@@ -115,7 +115,7 @@ Outcome = Applied | Refused
 
 _encoder = msgspec.msgpack.Encoder()
 _txn_decoder = msgspec.msgpack.Decoder(Txn)
-_outcome_decoder: msgspec.msgpack.Decoder[Outcome] = msgspec.msgpack.Decoder(Outcome)  # type: ignore[arg-type]
+_outcome_decoder: msgspec.msgpack.Decoder[Outcome] = msgspec.msgpack.Decoder(Outcome)
 
 
 def encode_txn(txn: Txn) -> bytes:

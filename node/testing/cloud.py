@@ -169,7 +169,9 @@ class Cloud:
             self.commit(Define(row_type.__table__))
 
     def _seed(self) -> None:
-        for _name, ops in self.host.gather("seed_rows", db=self.db, now_us=self.clock.now_us()):
+        for _name, ops in self.host.gather(
+            "seed_rows", db=self.db, now_us=self.clock.now_us(), config=self.config
+        ):
             for op in ops:
                 self.commit(op)
 
