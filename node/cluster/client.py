@@ -5,6 +5,7 @@ against one shared connection with a reader thread, see benchmarks/commits.py). 
 request whose answer was lost is sent again with the same bytes: its request id makes that safe.
 """
 
+import contextlib
 import os
 import random
 import socket
@@ -17,7 +18,7 @@ from node.errors import TooLarge, Unavailable
 
 _FIRST_PAUSE_S = 0.02
 _LONGEST_PAUSE_S = 0.5
-_RETRIED = frozenset({"shutting_down", "no_quorum"})
+_RETRIED = frozenset({"shutting_down", "no_quorum", "timeout"})
 
 
 class _Link:
@@ -101,6 +102,8 @@ class ProposalClient:
                 return answer.outcome
             if answer is not None and answer.outcome not in _RETRIED:
                 raise error_of(str(answer.outcome), answer.message)
+            if answer is None and self._forget_idle():
+                continue  # perhaps it was only an old connection
             time.sleep(
                 min(pause_s * random.uniform(0.5, 1.0), max(0.0, deadline_s - time.monotonic()))
             )
@@ -130,5 +133,13 @@ class ProposalClient:
 
     def close(self) -> None:
         """Close the connections that are not in use."""
-        while self._idle:
-            self._idle.pop().sock.close()
+        self._forget_idle()
+
+    def _forget_idle(self) -> bool:
+        """Close the idle connections and say whether there were any."""
+        found = False
+        with contextlib.suppress(IndexError):
+            while True:
+                self._idle.pop().sock.close()
+                found = True
+        return found

@@ -6,7 +6,6 @@ trouble of the disk ends the process.
 """
 
 import contextlib
-import fcntl
 import logging
 import os
 import sys
@@ -21,6 +20,7 @@ from pysyncobj.poller import POLL_EVENT_TYPE
 
 from node.cluster.frontend import Frontend
 from node.cluster.journal import JournalFull, SqliteJournal
+from node.cluster.lock import DirectoryLock
 from node.cluster.proposals import Proposals, Sink
 from node.cluster.raft import ClusterFault, RaftNode, Role, StateMachine
 from node.cluster.settings import RaftSettings
@@ -79,7 +79,7 @@ class Consensus:
         self._on_fault = on_fault
         self._inbox: deque[tuple[bytes, Sink]] = deque()
         self._wake_fd = -1
-        self._lock_fd = -1
+        self._lock = DirectoryLock(data_dir)
         self._thread: threading.Thread | None = None
         self._stopping = False
         self._ready = threading.Event()
@@ -92,11 +92,14 @@ class Consensus:
     def start(self, timeout_s: float = 30.0) -> None:
         """Open everything and start the loop; a cluster of one can take writes when this returns.
 
+        On a full disk it returns without being able to: the loop goes on as soon as there is room.
+
         Raises:
-            ClusterFault: the directory is in use, the stored data does not fit, or there is no leader in time.
+            DirectoryInUse: another process has the data directory.
+            ClusterFault: the stored data does not fit, or there is no leader in time.
         """
         self._data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._lock_fd = _lock(self._data_dir / "lock")
+        self._lock.take()
         try:
             self._open()
         except BaseException:
@@ -104,7 +107,8 @@ class Consensus:
             raise
         self._thread = threading.Thread(target=self._run, name="consensus", daemon=True)
         self._thread.start()
-        if not self._journal.peers and not self._ready.wait(timeout_s):
+        alone = not self._journal.peers
+        if alone and not self._ready.wait(timeout_s) and not self._space.is_full:
             self.stop()
             raise ClusterFault(f"The log of {self._data_dir} was not ready after {timeout_s:.0f} s")
         if self._fault:
@@ -128,7 +132,7 @@ class Consensus:
             tail_entries=settings.tail_entries,
         )
         undo.callback(self._journal.close)
-        self._raft = RaftNode(self._machine, self._journal, settings, self._delivered)
+        self._raft = RaftNode(self._machine, self._journal, settings, self)
         self._frontend = Frontend(self._socket_path, self._raft.poller, self._proposals)
         undo.callback(self._frontend.close)
         self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
@@ -140,6 +144,8 @@ class Consensus:
         if self._thread is None:
             return
         self._wake()
+        if self._thread is threading.current_thread():
+            return
         self._thread.join(_STOP_GRACE_S)
         if self._thread.is_alive():
             _log.error("The consensus loop did not stop in %.0f s", _STOP_GRACE_S)
@@ -162,6 +168,8 @@ class Consensus:
             DiskFull: 507, and the transaction does not free space.
             TooLarge: 413.
         """
+        if self._thread is threading.current_thread():
+            raise RuntimeError("The loop thread cannot wait for itself: use submit")
         return answered(self.submit, txn, timeout_s)
 
     def status(self) -> Status:
@@ -249,8 +257,16 @@ class Consensus:
         with contextlib.suppress(BlockingIOError):
             os.eventfd_read(self._wake_fd)
 
-    def _delivered(self, origin: int, number: int, index: int, outcomes: list[bytes]) -> None:
-        self._proposals.delivered(origin, number, outcomes)
+    def delivered(self, number: int, answers: list[bytes]) -> None:
+        """Hand answers to those who wait for them."""
+        self._proposals.delivered(number, answers)
+
+    def failed(self, number: int) -> None:
+        """Propose again what the log did not take."""
+        self._proposals.failed(number)
+
+    def applied(self, index: int) -> None:
+        """Call the hook."""
         if self.on_applied is not None:
             try:
                 self.on_applied(index)
@@ -275,23 +291,7 @@ class Consensus:
         self._release()
 
     def _release(self) -> None:
-        for descriptor in (self._wake_fd, self._lock_fd):
-            if descriptor >= 0:
-                os.close(descriptor)
-        self._wake_fd = self._lock_fd = -1
-
-
-def _lock(path: Path) -> int:
-    """Take the data directory for this process and return the descriptor that holds it."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        holder = os.pread(descriptor, 32, 0).decode(errors="replace").strip() or "unknown"
-        os.close(descriptor)
-        raise ClusterFault(
-            f"The data directory {path.parent} is in use by process {holder}: stop that one first"
-        ) from error
-    os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
-    return descriptor
+        self._lock.release()
+        if self._wake_fd >= 0:
+            os.close(self._wake_fd)
+            self._wake_fd = -1

@@ -7,6 +7,7 @@ harms itself only.
 import contextlib
 import logging
 import os
+import resource
 import socket
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ _MAX_OPEN_REQUESTS = 512
 _MAX_OPEN_BYTES = 4 * 1024 * 1024
 _SOCKET_PATH_BYTES = 107
 _BACKLOG = 256
+_MOST_CONNECTIONS = 512
 
 _log = logging.getLogger(__name__)
 
@@ -162,6 +164,8 @@ class Frontend:
         self.proposals = proposals
         self.connections: set[Connection] = set()
         self.unsent: set[Connection] = set()
+        files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self._most_connections = min(_MOST_CONNECTIONS, files // 2)
         self._sock = _listen(path)
         self._inode = path.stat().st_ino
         poller.subscribe(self._sock.fileno(), self._on_connect, POLL_EVENT_TYPE.READ)
@@ -176,6 +180,12 @@ class Frontend:
                         raise
                     _log.warning("Cannot accept a connection on %s: %s", self.path, error)
                     return
+                if len(self.connections) >= self._most_connections:
+                    _log.warning(
+                        "More than %d connections on %s", self._most_connections, self.path
+                    )
+                    sock.close()
+                    continue
                 sock.setblocking(False)
                 self.connections.add(Connection(self, sock))
 

@@ -6,7 +6,6 @@ the library's callbacks, which get lost when a tick fails. What Raft hands back 
 that safe.
 """
 
-import secrets
 import time
 from collections import deque
 from typing import Protocol
@@ -74,7 +73,6 @@ class Proposals:
     def __init__(self, settings: RaftSettings, space: SpaceGuard) -> None:
         self._settings = settings
         self._space = space
-        self._origin = secrets.randbits(63)
         self._waiting: deque[Proposal] = deque()
         self._under_way: dict[int, list[Proposal]] = {}
         self._next_number = 0
@@ -123,7 +121,7 @@ class Proposals:
             batch = self._next_batch()
             number = self._next_number = self._next_number + 1
             self._under_way[number] = batch
-            raft.propose(self._origin, number, _encode([p.txn for p in batch]), self.failed)
+            raft.propose(number, _encode([p.txn for p in batch]))
 
     def _next_batch(self) -> list[Proposal]:
         room = self._settings.batch_max_bytes
@@ -136,10 +134,8 @@ class Proposals:
             batch.append(self._waiting.popleft())
         return batch
 
-    def delivered(self, origin: int, number: int, outcomes: list[bytes]) -> None:
-        """Answer the askers of an entry that was applied, if it is one of ours."""
-        if origin != self._origin:
-            return
+    def delivered(self, number: int, outcomes: list[bytes]) -> None:
+        """Answer the askers of an entry that was applied."""
         batch = self._under_way.pop(number, None)
         for proposal, outcome in zip(batch or (), outcomes, strict=False):
             proposal.resolve(outcome)
@@ -159,14 +155,16 @@ class Proposals:
         if late:
             self._waiting = deque(p for p in self._waiting if p.deadline_s > now_s)
         for proposal in late:
-            proposal.reject(
-                "no_quorum", "The cluster has no leader or no quorum: repeat the request"
-            )
-        for batch in self._under_way.values():
-            for proposal in batch:
-                if proposal.deadline_s <= now_s:
+            if self._space.is_full:
+                proposal.reject("disk_full", "The disk of this node has no room left: make room")
+            else:
+                proposal.reject("no_quorum", "The cluster has no leader or quorum: repeat this")
+        for number, batch in list(self._under_way.items()):
+            if batch[-1].deadline_s <= now_s:  # the youngest: its answer may be lost for good
+                del self._under_way[number]
+                for proposal in batch:
                     proposal.reject(
-                        "timeout", "No answer in time; the request may have been applied: repeat it"
+                        "timeout", "No answer in time, perhaps it was applied: repeat it"
                     )
 
     def close(self) -> None:

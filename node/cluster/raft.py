@@ -12,10 +12,11 @@ The library's private names that this leans on are checked at start, and its ver
 """
 
 import logging
+import secrets
 import struct
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -89,8 +90,17 @@ class StateMachine(Protocol):
         """Become a copy that `snapshot_to` made."""
 
 
-Deliver = Callable[[int, int, int, list[bytes]], None]
-"""Takes origin, batch number, log index and the answers of an entry that was applied."""
+class Watcher(Protocol):
+    """Whom a RaftNode tells what became of the log. Must not raise."""
+
+    def delivered(self, number: int, answers: list[bytes]) -> None:
+        """Take the answers of an entry that this process proposed under this number."""
+
+    def failed(self, number: int) -> None:
+        """Learn that an entry of this process is perhaps not in the log."""
+
+    def applied(self, index: int) -> None:
+        """Learn that an entry changed the state."""
 
 
 class LocalTransport(Transport):  # type: ignore[misc]
@@ -156,14 +166,15 @@ class RaftNode(library.SyncObj):  # type: ignore[misc]
         machine: StateMachine,
         journal: SqliteJournal,
         settings: RaftSettings,
-        deliver: Deliver,
+        watcher: Watcher,
         transport: Transport | None = None,
     ) -> None:
         check_library()
         check_state(machine, journal)
         pickle_guard.install()
         self._machine = machine
-        self._deliver = deliver
+        self._watcher = watcher
+        self._origin = secrets.randbits(63)
         self.journal = journal
         conf = _configuration(settings)
         with _ours(journal, SnapSerializer(machine, journal)):
@@ -228,16 +239,15 @@ class RaftNode(library.SyncObj):  # type: ignore[misc]
             )
         )
 
-    def propose(
-        self, origin: int, number: int, entry: bytes, failed: Callable[[int], None]
-    ) -> None:
-        """Append an entry. It is delivered when applied; `failed(number)` means: perhaps it is not."""
+    def propose(self, number: int, entry: bytes) -> None:
+        """Append an entry; the watcher learns under this number what becomes of it."""
 
         def done(_: object, reason: int) -> None:
             if reason != FAIL_REASON.SUCCESS:
-                failed(number)
+                self._watcher.failed(number)
 
-        self._applyCommand(_HEADER.pack(_COMMAND_VERSION, origin, number) + entry, done, _REGULAR)
+        header = _HEADER.pack(_COMMAND_VERSION, self._origin, number)
+        self._applyCommand(header + entry, done, _REGULAR)
 
     def _SyncObj__doApplyCommand(self, command: bytes) -> None:  # noqa: N802
         """Apply one entry of the log: replaces the library's method of this name."""
@@ -250,8 +260,14 @@ class RaftNode(library.SyncObj):  # type: ignore[misc]
                 f"Entry {index} of the log has format {version}, this is {_COMMAND_VERSION}: "
                 "install the newer version"
             )
+        is_ours, is_new = origin == self._origin, index > self._machine.applied_index
+        if not (is_ours or is_new):
+            return
         answers = self._machine.apply(index, command[1 + _HEADER.size :])
-        self._deliver(origin, number, index, answers)
+        if is_ours:
+            self._watcher.delivered(number, answers)
+        if is_new:
+            self._watcher.applied(index)
 
 
 def check_library() -> None:

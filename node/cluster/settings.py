@@ -13,9 +13,9 @@ class RaftSettings(msgspec.Struct, frozen=True, kw_only=True):
     batch_max_txns: int = 256
     batch_max_bytes: int = 256 * 1024
     max_entries_in_flight: int = 4
-    compaction_min_entries: int = 5000
+    compaction_min_entries: int = 2000
     compaction_min_time_s: float = 300.0
-    compaction_max_bytes: int = 64 * 1024 * 1024
+    compaction_max_bytes: int = 16 * 1024 * 1024
     tail_entries: int = 256
     """Entries kept behind a compaction, for followers that lag a little."""
     reserve_bytes: int = 32 * 1024 * 1024

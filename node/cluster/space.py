@@ -60,6 +60,8 @@ class SpaceGuard:
         self._next_check_s = 0.0
         self.is_full = False
         self.check(force=True)
+        if self.is_full and measure(data_dir) < floor_bytes // 4:
+            self.hit()  # the log must be able to start
 
     def check(self, *, force: bool = False) -> None:
         """Look at the free space, at most once a period, and enter or leave the full state."""

@@ -1,0 +1,48 @@
+"""One daemon per data directory."""
+
+import fcntl
+import os
+import weakref
+from pathlib import Path
+
+from node.errors import NodeError
+
+
+class DirectoryInUse(NodeError):
+    """Another process runs on this directory."""
+
+
+class DirectoryLock:
+    """Holds a directory for this process until it ends; forked children do not hold it."""
+
+    def __init__(self, directory: Path) -> None:
+        self._path = directory / "lock"
+        self._descriptor = -1
+        forget = weakref.WeakMethod(self.release)
+        os.register_at_fork(after_in_child=lambda: (forget() or bool)())
+
+    def take(self) -> None:
+        """Take the lock, and leave our process id for whoever finds it taken.
+
+        Raises:
+            DirectoryInUse: names the process that holds it.
+        """
+        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            holder = os.pread(descriptor, 32, 0).decode(errors="replace").strip() or "unknown"
+            os.close(descriptor)
+            raise DirectoryInUse(
+                f"The data directory {self._path.parent} is in use by process {holder}: "
+                "stop that one first"
+            ) from error
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        self._descriptor = descriptor
+
+    def release(self) -> None:
+        """Close our hold; in a forked child the parent keeps its own."""
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
