@@ -22,6 +22,8 @@ handler at once. A missing row never deletes data.
 Console log and files: paths are pure functions in `names.py`.
 """
 
+import msgspec
+
 from node.sdk import Frozen, Resource, Row, Table
 
 
@@ -40,8 +42,8 @@ class Flavor(Row, frozen=True, kw_only=True):
     rxtx_factor: float = 1.0
     is_public: bool = True
     description: str | None = None
-    extra_specs: dict[str, str] = {}
-    projects: list[str] = []
+    extra_specs: dict[str, str] = msgspec.field(default_factory=dict)
+    projects: list[str] = msgspec.field(default_factory=list)
     """Projects that may use a flavor that is not public."""
 
 
@@ -55,7 +57,7 @@ class FlavorFacts(Frozen):
     disk_gib: int
     ephemeral_gib: int = 0
     swap_mib: int = 0
-    extra_specs: dict[str, str] = {}
+    extra_specs: dict[str, str] = msgspec.field(default_factory=dict)
 
 
 class Keypair(Row, frozen=True, kw_only=True):
@@ -94,8 +96,8 @@ class Server(Resource, frozen=True, kw_only=True):
     """Never None for rows in the store; None only lets the field have a default."""
     key_name: str = ""
     """Key text and user data are in the ServerExtra row of the same id: servers are listed by the hundred."""
-    metadata: dict[str, str] = {}
-    tags: list[str] = []
+    metadata: dict[str, str] = msgspec.field(default_factory=dict)
+    tags: list[str] = msgspec.field(default_factory=list)
     config_drive: bool = False
     disk_config: str = "MANUAL"
     """MANUAL or AUTO, as OS-DCF:diskConfig."""
@@ -105,9 +107,9 @@ class Server(Resource, frozen=True, kw_only=True):
     """availability_zone as it was asked for; empty: any."""
     reservation_id: str = ""
     launch_index: int = 0
-    hints: dict[str, list[str]] = {}
+    hints: dict[str, list[str]] = msgspec.field(default_factory=dict)
     group_id: str = ""
-    port_ids: list[str] = []
+    port_ids: list[str] = msgspec.field(default_factory=list)
     """Interfaces in their order; facts of them by the hook `port_states`."""
     locked: bool = False
     locked_by: str = ""
@@ -158,7 +160,7 @@ class ServerExtra(Row, frozen=True, kw_only=True):
     key_type: str = "ssh"
     admin_password: str = ""
     """Only kept for servers with a config drive: it is on it."""
-    files: list[tuple[str, str]] = []
+    files: list[tuple[str, str]] = msgspec.field(default_factory=list)
     """Personality (microversions below 2.57): path, base64 of the contents."""
 
 
@@ -194,7 +196,7 @@ class ServerAction(Row, frozen=True, kw_only=True):
     """Empty or `Error`."""
     start_at: int = 0
     finish_at: int = 0
-    events: list[ActionEvent] = []
+    events: list[ActionEvent] = msgspec.field(default_factory=list)
 
 
 class ComputeQuota(Row, frozen=True, kw_only=True):
@@ -202,7 +204,7 @@ class ComputeQuota(Row, frozen=True, kw_only=True):
 
     __table__ = Table(name="compute_quotas")
 
-    limits: dict[str, int] = {}
+    limits: dict[str, int] = msgspec.field(default_factory=dict)
 
 
 class ComputeService(Row, frozen=True, kw_only=True):
@@ -226,7 +228,7 @@ class ServerGroup(Row, frozen=True, kw_only=True):
     name: str
     policy: str
     """affinity, anti-affinity, soft-affinity or soft-anti-affinity."""
-    rules: dict[str, int] = {}
+    rules: dict[str, int] = msgspec.field(default_factory=dict)
 
 
 ROW_TYPES: tuple[type[Row], ...] = (

@@ -1,0 +1,184 @@
+"""Operations on servers that the API and the node share: jobs begin and end, servers go.
+
+All functions only build operations; whoever calls them commits. `db` reads rows, `hook` calls other plugins.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from node.plugins.compute.server_rules import ActionRule
+from node.plugins.compute.tables import (
+    ActionEvent,
+    FlavorFacts,
+    Server,
+    ServerAction,
+    ServerExtra,
+    ServerGone,
+)
+from node.sdk import AnyOp, Count, Reader, check, delete, insert, patch
+
+EVENTS = {
+    "create": "compute__do_build_and_run_instance",
+    "start": "compute_start_instance",
+    "stop": "compute_stop_instance",
+    "reboot": "compute_reboot_instance",
+    "rebuild": "compute_rebuild_instance",
+    "delete": "compute_terminate_instance",
+    "pause": "compute_pause_instance",
+    "unpause": "compute_unpause_instance",
+    "suspend": "compute_suspend_instance",
+    "resume": "compute_resume_instance",
+}
+"""Name of the event that an action consists of, by action."""
+
+
+def action_id(server_id: str, job: int) -> str:
+    """Return the id of the ServerAction of a job."""
+    return f"{server_id}/{job}"
+
+
+def quota_counter(owner_id: str, resource: str) -> str:
+    """Return the name of a quota counter; the owner is a project, for key_pairs a user."""
+    return f"quota:{owner_id}:{resource}"
+
+
+def node_counter(node_id: str, resource: str) -> str:
+    """Return the name of the counter of a node's claimed vcpus, memory_mib or disk_gib."""
+    return f"node:{node_id}:{resource}"
+
+
+def flavor_disk_gib(flavor: FlavorFacts) -> int:
+    """Return the local disk that a server of this flavor may fill."""
+    return flavor.disk_gib + flavor.ephemeral_gib + -(-flavor.swap_mib // 1024)
+
+
+def quota_ops(
+    project_id: str, flavor: FlavorFacts, sign: int, limits: dict[str, int]
+) -> list[AnyOp]:
+    """Return the quota operations of one server that comes (+1) or goes (-1)."""
+    amounts = {"instances": 1, "cores": flavor.vcpus, "ram": flavor.memory_mib}
+    return [
+        Count(
+            quota_counter(project_id, name), sign * amount, limits.get(name) if sign > 0 else None
+        )
+        for name, amount in amounts.items()
+    ]
+
+
+def claim_ops(node_id: str, flavor: FlavorFacts, sign: int, limits: dict[str, int]) -> list[AnyOp]:
+    """Return the operations that claim (+1) or give back (-1) a node's resources."""
+    amounts = {
+        "vcpus": flavor.vcpus,
+        "memory_mib": flavor.memory_mib,
+        "disk_gib": flavor_disk_gib(flavor),
+    }
+    return [
+        Count(node_counter(node_id, name), sign * amount, limits.get(name) if sign > 0 else None)
+        for name, amount in amounts.items()
+    ]
+
+
+def job_ops(
+    server: Server, rule: ActionRule, action: ServerAction, now_us: int, **more: Any
+) -> list[AnyOp]:
+    """Return the operations that give a server its next job; `more` are further fields to set."""
+    fields: dict[str, Any] = {
+        "job": server.job + 1,
+        "job_kind": rule.kind,
+        "override": "",
+        "updated_at": now_us,
+        **more,
+    }
+    if rule.want:
+        fields["want"] = rule.want
+    return [check(server), patch(Server, server.id, **fields), insert(action)]
+
+
+def job_done_ops(  # noqa: PLR0913
+    db: Reader,
+    server: Server,
+    now_us: int,
+    *,
+    have: str,
+    power: int,
+    fault: str = "",
+    fault_code: int = 500,
+    details: str = "",
+    job: int | None = None,
+) -> list[AnyOp]:
+    """Return the operations by which the node reports the end of a job, well (no fault) or not.
+
+    `job` is the number that was worked on (default: the newest), so that a job that came meanwhile is not lost.
+    """
+    number = server.job if job is None else job
+    fields: dict[str, Any] = {
+        "have": have,
+        "power": power,
+        "job_done": number,
+        "job_step": "",
+        "fault": fault,
+        "updated_at": now_us,
+    }
+    if have == "active" and not server.launched_at:
+        fields["launched_at"] = now_us
+    if have == "active" and not fault:
+        fields["progress"] = 0
+    if fault:
+        fields |= {"fault_code": fault_code, "fault_details": details, "fault_at": now_us}
+    ops: list[AnyOp] = [patch(Server, server.id, **fields)]
+    action = db.get(ServerAction, action_id(server.id, number))
+    if action is not None and not action.finish_at:
+        ops.append(_finish(action, server.node_id, now_us, fault, details))
+    return ops
+
+
+def _finish(action: ServerAction, node_id: str, now_us: int, fault: str, details: str) -> AnyOp:
+    event = ActionEvent(
+        name=EVENTS.get(action.action, f"compute_{action.action}"),
+        start_at=action.start_at,
+        finish_at=now_us,
+        result="Error" if fault else "Success",
+        traceback=details,
+        node_id=node_id,
+    )
+    return patch(
+        ServerAction,
+        action.id,
+        finish_at=now_us,
+        message="Error" if fault else "",
+        events=[*action.events, event],
+        updated_at=now_us,
+    )
+
+
+def release_ops(db: Reader, hook: Any, server: Server, now_us: int) -> list[AnyOp]:
+    """Return the operations that end a server for good: commit them with frees=True.
+
+    The node calls this once domain and files are gone; the API calls it for a server without a node. Holds only while
+    the row is as it was read, so that quota is given back once.
+    """
+    ops: list[AnyOp] = [check(server), delete(Server, server.id, must_exist=True)]
+    ops.append(delete(ServerExtra, server.id))
+    if server.flavor is not None:
+        ops += quota_ops(server.project_id, server.flavor, -1, {})
+        if server.node_id:
+            ops += claim_ops(server.node_id, server.flavor, -1, {})
+    released: Sequence[AnyOp] | None = hook.port_release(db=db, server_id=server.id, now_us=now_us)
+    ops += released or []
+    ops += [
+        _finish(action, server.node_id, now_us, "", "")
+        for action in db.rows(ServerAction, server_id=server.id)
+        if not action.finish_at
+    ]
+    fields = {name: getattr(server, name) for name in Server.__struct_fields__}
+    fields |= {
+        "have": "deleted",
+        "want": "absent",
+        "rev": 0,
+        "deleted_at": now_us,
+        "updated_at": now_us,
+    }
+    ops.append(insert(msgspec.convert(fields, ServerGone, from_attributes=True)))
+    return ops
