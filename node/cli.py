@@ -6,6 +6,7 @@ Imports are late throughout: a command starts in a tenth of a second and pays fo
 import importlib
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -75,7 +76,7 @@ def doctor(config_path: Path | None, as_json: bool) -> None:
     from node.doctor import examine, needs_of
     from node.doctor.machine import LocalMachine
 
-    checks = examine(LocalMachine(), needs_of(load(config_path)))
+    checks = examine(LocalMachine(), needs_of(load(config_path, others_allowed=True)))
     for check in checks:
         if as_json:
             click.echo(msgspec.json.encode(check))
@@ -90,9 +91,77 @@ def doctor(config_path: Path | None, as_json: bool) -> None:
     sys.exit(1 if missing else 0)
 
 
+@main.command()
+@_config_option
+@click.option("--json", "as_json", is_flag=True, help="JSON instead of a table.")
+def status(config_path: Path | None, as_json: bool) -> None:
+    """Say how the running node is: its parts, its plugins, what is wrong and what happens next."""
+    found = _ask(config_path, "status")
+    if as_json:
+        click.echo(_json(found))
+        return
+    for name, value in found.items():
+        if not isinstance(value, list):
+            click.echo(f"{name}: {value}")
+    for entry in found.get("health", []):
+        mark, colour = ("ok", "green") if entry["ok"] else ("FAIL", "red")
+        click.echo(f"{click.style(f'{mark:5}', fg=colour)} {entry['name']}: {entry['detail']}")
+    for plugin in found.get("plugins", []):
+        mark, colour = ("FAIL", "red") if plugin["error"] else ("ok", "green")
+        detail = plugin["error"] or f"from {plugin['source']}"
+        click.echo(f"{click.style(f'{mark:5}', fg=colour)} plugin {plugin['name']}: {detail}")
+    if not all(entry["ok"] for entry in found.get("health", [])):
+        sys.exit(1)
+
+
 @main.group()
 def debug() -> None:
     """Look inside a running node."""
+
+
+@debug.command()
+@_config_option
+@click.option("--json", "as_json", is_flag=True, help="JSON instead of a table.")
+@click.option("--pause", metavar="NAME", help="Stop this reconciler from acting.")
+@click.option("--resume", metavar="NAME", help="Let it act again.")
+def reconcilers(
+    config_path: Path | None, as_json: bool, pause: str | None, resume: str | None
+) -> None:
+    """List reconcilers: what waits, what runs, what failed and when it is tried again."""
+    if pause:
+        _ask(config_path, "pause", name=pause)
+    if resume:
+        _ask(config_path, "resume", name=resume)
+    found = _ask(config_path, "reconcilers")
+    if as_json:
+        click.echo(_json(found))
+        return
+    click.echo(f"{'reconciler':24} {'state':9} {'ready':>6} {'delayed':>8} {'running':>8} {'looks':>8}")
+    for entry in found:
+        state = "paused" if entry["paused"] else "started" if entry["started"] else "starting"
+        click.echo(
+            f"{entry['name']:24} {state:9} {entry['ready']:6} {entry['delayed']:8} "
+            f"{len(entry['running']):8} {entry['looks']:8}"
+        )
+        for failure in entry["failures"]:
+            click.echo(f"  {failure['key']}: failed {failure['attempts']} times: {failure['error']}")
+
+
+def _ask(config_path: Path | None, command: str, **arguments: object) -> Any:
+    from node.config import load
+    from node.errors import NodeError
+    from node.observe.admin import ask
+
+    try:
+        return ask(load(config_path, others_allowed=True).state_dir, command, **arguments)
+    except NodeError as error:
+        raise click.ClickException(error.message) from error
+
+
+def _json(value: object) -> str:
+    import msgspec
+
+    return msgspec.json.format(msgspec.json.encode(value)).decode()
 
 
 if __name__ == "__main__":

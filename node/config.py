@@ -84,8 +84,15 @@ class Config:
         return Path(self.section(NodeSection).state_dir)
 
 
-def load(path: Path | None, extra: dict[str, type[Frozen]] | None = None) -> Config:
+def load(
+    path: Path | None,
+    extra: dict[str, type[Frozen]] | None = None,
+    *,
+    others_allowed: bool = False,
+) -> Config:
     """Read a configuration file; None means all defaults.
+
+    `others_allowed` skips sections of plugins, for commands that do not load plugins.
 
     Raises:
         ConfigError: names the file, the section and the key.
@@ -98,7 +105,7 @@ def load(path: Path | None, extra: dict[str, type[Frozen]] | None = None) -> Con
         except (OSError, configparser.Error) as error:
             raise ConfigError(f"Cannot read the configuration {path}: {error}") from error
     unknown = set(parser.sections()) - set(types)
-    if unknown:
+    if unknown and not others_allowed:
         raise ConfigError(f"{path} has sections that nothing knows: {', '.join(sorted(unknown))}")
     sections = {}
     for name, section_type in types.items():
