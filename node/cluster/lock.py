@@ -3,6 +3,7 @@
 import fcntl
 import os
 import weakref
+from collections.abc import Callable
 from pathlib import Path
 
 from node.errors import NodeError
@@ -18,8 +19,7 @@ class DirectoryLock:
     def __init__(self, directory: Path) -> None:
         self._path = directory / "lock"
         self._descriptor = -1
-        forget = weakref.WeakMethod(self.release)
-        os.register_at_fork(after_in_child=lambda: (forget() or bool)())
+        os.register_at_fork(after_in_child=_weakly(self.release))
 
     def take(self) -> None:
         """Take the lock, and leave our process id for whoever finds it taken.
@@ -46,3 +46,15 @@ class DirectoryLock:
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:
             os.close(descriptor)
+
+
+def _weakly(method: Callable[[], None]) -> Callable[[], None]:
+    """Return a call of a method that does not keep its object alive."""
+    reference = weakref.WeakMethod(method)
+
+    def call() -> None:
+        found = reference()
+        if found is not None:
+            found()
+
+    return call

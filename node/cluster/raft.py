@@ -49,6 +49,7 @@ _PRIVATE_FIELDS = (
     "transport",
     "raftLastApplied",
 )
+_REPLACED_GLOBALS = ("createJournal", "Serializer")
 _REGULAR = 0
 _RETRY_CHECKPOINT_S = 10.0
 _MAX_ENTRY_BYTES = 1024 * 1024
@@ -270,29 +271,25 @@ class RaftNode(library.SyncObj):  # type: ignore[misc]
             self._watcher.applied(index)
 
 
-def check_library() -> None:
+def check_library(version: str = VERSION, sync_obj: type = library.SyncObj) -> None:
     """Refuse another pysyncobj than the one whose inside was studied.
 
     Raises:
         ClusterFault: the version or a private name differs.
     """
-    if VERSION != PINNED_VERSION:
+    if version != PINNED_VERSION:
         raise ClusterFault(
-            f"pysyncobj is {VERSION}, this needs exactly {PINNED_VERSION}: install that version"
+            f"pysyncobj is {version}, this needs exactly {PINNED_VERSION}: install that version"
         )
-    missing = [
-        name for name in _PRIVATE_METHODS if not hasattr(library.SyncObj, f"_SyncObj__{name}")
-    ]
-    fields = set(library.SyncObj.__init__.__code__.co_names)
-    missing += [name for name in _PRIVATE_FIELDS if f"_SyncObj__{name}" not in fields]
-    missing += [name for name in ("createJournal", "Serializer") if name not in fields]
-    applier = getattr(library.SyncObj, "_SyncObj__applyLogEntries", None)
-    names = applier.__code__.co_names if applier is not None else ()
-    missing += [] if "_SyncObj__doApplyCommand" in names else ["call of doApplyCommand"]
+    missing = [name for name in _PRIVATE_METHODS if not hasattr(sync_obj, f"_SyncObj__{name}")]
+    known = set(sync_obj.__init__.__code__.co_names)  # type: ignore[misc]
+    missing += [name for name in _PRIVATE_FIELDS if f"_SyncObj__{name}" not in known]
+    missing += [name for name in _REPLACED_GLOBALS if name not in known]
+    applier = getattr(sync_obj, "_SyncObj__applyLogEntries", None)
+    if applier is not None and "_SyncObj__doApplyCommand" not in applier.__code__.co_names:
+        missing.append("the call of doApplyCommand")
     if missing:
-        raise ClusterFault(
-            f"pysyncobj has been changed, it lacks {', '.join(missing)}: install {VERSION} anew"
-        )
+        raise ClusterFault(f"pysyncobj was changed, it lacks {', '.join(missing)}: install it anew")
 
 
 def check_state(machine: StateMachine, journal: SqliteJournal) -> None:
