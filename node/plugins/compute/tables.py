@@ -27,7 +27,7 @@ import msgspec
 from node.sdk import Frozen, Resource, Row, Table
 
 
-class Flavor(Row):
+class Flavor(Row, kw_only=True):
     """A size of server. `id` is Nova's flavorid. Written by handlers."""
 
     __table__ = Table(name="flavors", unique=(("name",),))
@@ -60,7 +60,7 @@ class FlavorFacts(Frozen):
     extra_specs: dict[str, str] = msgspec.field(default_factory=dict)
 
 
-class Keypair(Row):
+class Keypair(Row, kw_only=True):
     """A public key of a user. `id` is `{user_id}/{name}`. Written by handlers."""
 
     __table__ = Table(name="keypairs", indexes=(("user_id",),))
@@ -72,7 +72,7 @@ class Keypair(Row):
     fingerprint: str = ""
 
 
-class Server(Resource):
+class Server(Resource, kw_only=True):
     """A virtual machine.
 
     `want` (handlers): active, stopped, absent. `have` (node): "" (not touched yet), building, active, paused,
@@ -140,7 +140,7 @@ class Server(Resource):
     root_device: str = "/dev/vda"
 
 
-class ServerGone(Server):
+class ServerGone(Server, kw_only=True):
     """What is remembered of a deleted server, for listings with `changes-since` or `deleted` and for usage."""
 
     __table__ = Table(name="servers_gone", indexes=(("project_id",), ("deleted_at",)))
@@ -148,7 +148,7 @@ class ServerGone(Server):
     deleted_at: int = 0
 
 
-class ServerExtra(Row):
+class ServerExtra(Row, kw_only=True):
     """The bulky and the secret part of a server: `id` is the server's. Written by handlers."""
 
     __table__ = Table(name="server_extras")
@@ -177,7 +177,7 @@ class ActionEvent(Frozen):
     node_id: str = ""
 
 
-class ServerAction(Row):
+class ServerAction(Row, kw_only=True):
     """One thing that somebody did to a server.
 
     `id` is `{server_id}/{job}` for jobs (`server_ops.action_id`), else a UUID. Inserted by handlers, ended by the
@@ -199,7 +199,7 @@ class ServerAction(Row):
     events: list[ActionEvent] = msgspec.field(default_factory=list)
 
 
-class ComputeQuota(Row):
+class ComputeQuota(Row, kw_only=True):
     """Limits of a project (`id` is its id), of a class (`id` is `class/default`); those not named have the default."""
 
     __table__ = Table(name="compute_quotas")
@@ -207,7 +207,7 @@ class ComputeQuota(Row):
     limits: dict[str, int] = msgspec.field(default_factory=dict)
 
 
-class ComputeService(Row):
+class ComputeService(Row, kw_only=True):
     """What an administrator said of the compute service of a node: `id` is the node's. Written by handlers."""
 
     __table__ = Table(name="compute_services")
@@ -218,7 +218,7 @@ class ComputeService(Row):
     uuid: str = ""
 
 
-class ServerGroup(Row):
+class ServerGroup(Row, kw_only=True):
     """Servers to keep together or apart; members are the servers with this `group_id`. Written by handlers."""
 
     __table__ = Table(name="server_groups", indexes=(("project_id",),))
