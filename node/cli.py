@@ -4,6 +4,7 @@ Imports are late throughout: a command starts in a tenth of a second and pays fo
 """
 
 import importlib
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -25,11 +26,23 @@ class _LateGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         late = _LATE_COMMANDS.get(cmd_name)
         if late is None:
-            return super().get_command(ctx, cmd_name)
+            return super().get_command(ctx, cmd_name) or self._of_a_plugin(ctx, cmd_name)
         command = getattr(importlib.import_module(late[0]), late[1])
         if not isinstance(command, click.Command):
             raise TypeError(f"{late[0]}.{late[1]} is not a command")
         return command
+
+    def _of_a_plugin(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Load the plugins, which is slow, only for a command that nothing else knows."""
+        from node.config import NodeSection, load
+        from node.pluginhost import PluginHost
+
+        path = os.environ.get("HEDGEROW_CONFIG")
+        section = load(Path(path) if path else None, others_allowed=True).section(NodeSection)
+        host = PluginHost()
+        host.load(directory=Path(section.plugin_dir) if section.plugin_dir else None)
+        host.hook.cli(group=self)
+        return super().get_command(ctx, cmd_name)
 
 
 _config_option = click.option(
@@ -45,8 +58,13 @@ _config_option = click.option(
 def main() -> None:
     """Hedgerow: an OpenStack cloud in one daemon."""
     # A foreign distribution called `node` could lie in the same environment and shadow ours.
-    if not hasattr(node, "__version__") or not Path(node.__file__ or "").with_name("cli.py").exists():
-        click.echo("The Python package `node` is not Hedgerow's; use an environment of its own", err=True)
+    if (
+        not hasattr(node, "__version__")
+        or not Path(node.__file__ or "").with_name("cli.py").exists()
+    ):
+        click.echo(
+            "The Python package `node` is not Hedgerow's; use an environment of its own", err=True
+        )
         sys.exit(2)
 
 
@@ -81,7 +99,13 @@ def doctor(config_path: Path | None, as_json: bool) -> None:
         if as_json:
             click.echo(msgspec.json.encode(check))
             continue
-        mark, colour = ("ok", "green") if check.ok else ("FAIL", "red") if check.is_needed else ("warn", "yellow")
+        mark, colour = (
+            ("ok", "green")
+            if check.ok
+            else ("FAIL", "red")
+            if check.is_needed
+            else ("warn", "yellow")
+        )
         click.echo(f"{click.style(f'{mark:5}', fg=colour)} {check.name}: {check.detail}")
         if not check.ok:
             click.echo(f"      -> {check.mend}")
@@ -136,7 +160,9 @@ def reconcilers(
     if as_json:
         click.echo(_json(found))
         return
-    click.echo(f"{'reconciler':24} {'state':9} {'ready':>6} {'delayed':>8} {'running':>8} {'looks':>8}")
+    click.echo(
+        f"{'reconciler':24} {'state':9} {'ready':>6} {'delayed':>8} {'running':>8} {'looks':>8}"
+    )
     for entry in found:
         state = "paused" if entry["paused"] else "started" if entry["started"] else "starting"
         click.echo(
@@ -144,7 +170,9 @@ def reconcilers(
             f"{len(entry['running']):8} {entry['looks']:8}"
         )
         for failure in entry["failures"]:
-            click.echo(f"  {failure['key']}: failed {failure['attempts']} times: {failure['error']}")
+            click.echo(
+                f"  {failure['key']}: failed {failure['attempts']} times: {failure['error']}"
+            )
 
 
 def _ask(config_path: Path | None, command: str, **arguments: object) -> Any:

@@ -22,7 +22,9 @@ class _Program(Frozen):
 
 _PROGRAMS = (
     _Program(name="qemu-img", package="qemu-utils", at_least=_QEMU_MAJOR, mend=_QEMU_MEND),
-    _Program(name="qemu-storage-daemon", package="qemu-utils", at_least=_QEMU_MAJOR, mend=_QEMU_MEND),
+    _Program(
+        name="qemu-storage-daemon", package="qemu-utils", at_least=_QEMU_MAJOR, mend=_QEMU_MEND
+    ),
     _Program(name="libvirtd", package="libvirt-daemon", at_least=9),
     _Program(name="virtlogd", package="libvirt-daemon"),
     _Program(name="dnsmasq", package="dnsmasq-base"),

@@ -50,14 +50,18 @@ def _clock(machine: Machine) -> Iterable[Check]:
         name="clock sync",
         ok=synced,
         detail="The clock follows a time server" if synced else "The clock follows no time server",
-        mend="" if synced else "Run: apt-get install chrony. Nodes of one cluster may differ by seconds only",
+        mend=""
+        if synced
+        else "Run: apt-get install chrony. Nodes of one cluster may differ by seconds only",
         is_needed=False,
     )
 
 
 def _memory(machine: Machine, needs: Needs) -> Check:
     fields = dict(
-        line.split(":", 1) for line in (machine.read("/proc/meminfo") or "").splitlines() if ":" in line
+        line.split(":", 1)
+        for line in (machine.read("/proc/meminfo") or "").splitlines()
+        if ":" in line
     )
     available_kib = int(fields.get("MemAvailable", "0 kB").split()[0])
     ok = available_kib * 1024 >= needs.memory_gib * _GIB
@@ -65,7 +69,9 @@ def _memory(machine: Machine, needs: Needs) -> Check:
         name="memory",
         ok=ok,
         detail=f"{available_kib / (1 << 20):.1f} GiB are available",
-        mend="" if ok else f"Free {needs.memory_gib} GiB: one small guest and the node need about that",
+        mend=""
+        if ok
+        else f"Free {needs.memory_gib} GiB: one small guest and the node need about that",
     )
 
 
@@ -79,19 +85,29 @@ def _disk(machine: Machine, needs: Needs) -> Iterable[Check]:
         mend="" if roomy else f"Free {needs.free_gib} GiB, or put [node] state_dir on another disk",
     )
     if kind in _NETWORK_FILE_SYSTEMS:
-        mend = "Put [node] state_dir on a local file system (ext4, xfs): the row store locks and syncs"
-        yield Check(name="file system", ok=False, detail=f"{needs.state_dir} is on {kind}", mend=mend)
+        mend = (
+            "Put [node] state_dir on a local file system (ext4, xfs): the row store locks and syncs"
+        )
+        yield Check(
+            name="file system", ok=False, detail=f"{needs.state_dir} is on {kind}", mend=mend
+        )
     elif kind in _VOLATILE_FILE_SYSTEMS:
         mend = "Put [node] state_dir on a disk: everything in memory is gone after a reboot"
         yield Check(
-            name="file system", ok=False, detail=f"{needs.state_dir} is on {kind}", mend=mend, is_needed=False
+            name="file system",
+            ok=False,
+            detail=f"{needs.state_dir} is on {kind}",
+            mend=mend,
+            is_needed=False,
         )
     else:
         yield Check(name="file system", ok=True, detail=f"{needs.state_dir} is on {kind}")
     fsync_s = machine.fsync_s(needs.state_dir)
     if fsync_s is None:
         mend = f"Run as root, or see to it that {needs.state_dir} can be written"
-        yield Check(name="durable writes", ok=False, detail="No file can be written there", mend=mend)
+        yield Check(
+            name="durable writes", ok=False, detail="No file can be written there", mend=mend
+        )
         return
     fast = fsync_s <= _SLOW_FSYNC_S
     yield Check(
