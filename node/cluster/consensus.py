@@ -79,6 +79,7 @@ class Consensus:
         self._on_fault = on_fault
         self._inbox: deque[tuple[bytes, Sink]] = deque()
         self._wake_fd = -1
+        self._door = threading.Lock()  # guards the descriptor against its end
         self._lock = DirectoryLock(data_dir)
         self._thread: threading.Thread | None = None
         self._stopping = False
@@ -103,7 +104,7 @@ class Consensus:
         try:
             self._open()
         except BaseException:
-            self._release()
+            self._lock.release()
             raise
         self._thread = threading.Thread(target=self._run, name="consensus", daemon=True)
         self._thread.start()
@@ -143,7 +144,9 @@ class Consensus:
         self._stopping = True
         if self._thread is None:
             return
-        self._wake()
+        with self._door:
+            if self._wake_fd >= 0:
+                os.eventfd_write(self._wake_fd, 1)
         if self._thread is threading.current_thread():
             return
         self._thread.join(_STOP_GRACE_S)
@@ -154,11 +157,13 @@ class Consensus:
     def submit(self, txn: bytes, callback: Callable[[Answer], None]) -> None:
         """Propose from any thread of this process; the callback runs in the loop thread and must be short."""
         sink = CallbackSink(callback)
-        if self._thread is None or self._stopping:
+        with self._door:
+            is_open = self._wake_fd >= 0
+            if is_open:
+                self._inbox.append((txn, sink))
+                os.eventfd_write(self._wake_fd, 1)
+        if not is_open:
             sink.reject(0, "shutting_down", "The core process is stopping: repeat the request")
-            return
-        self._inbox.append((txn, sink))
-        self._wake()
 
     def propose(self, txn: bytes, timeout_s: float) -> bytes:
         """Propose from any thread but the loop's and wait for the encoded outcome.
@@ -188,10 +193,6 @@ class Consensus:
             waiting=self._proposals.waiting,
             fault=self._fault,
         )
-
-    def _wake(self) -> None:
-        with contextlib.suppress(OSError):
-            os.eventfd_write(self._wake_fd, 1)
 
     # -- the loop thread
 
@@ -280,6 +281,7 @@ class Consensus:
 
     def _close(self) -> None:
         self._stopping = True
+        self._release_wake()
         self._take_inbox()
         self._proposals.close()
         with contextlib.suppress(OSError):
@@ -288,10 +290,10 @@ class Consensus:
             self._raft.destroy()
         except Exception:  # noqa: BLE001 - the process ends anyway
             _log.exception("The log of %s was not closed cleanly", self._data_dir)
-        self._release()
-
-    def _release(self) -> None:
         self._lock.release()
-        if self._wake_fd >= 0:
-            os.close(self._wake_fd)
-            self._wake_fd = -1
+
+    def _release_wake(self) -> None:
+        with self._door:
+            if self._wake_fd >= 0:
+                os.close(self._wake_fd)
+                self._wake_fd = -1

@@ -2,11 +2,15 @@
 
 import fcntl
 import os
+import time
 import weakref
 from collections.abc import Callable
 from pathlib import Path
 
 from node.errors import NodeError
+
+_PATIENCE_S = 0.5  # a predecessor that was killed may still be on its way out
+_PAUSE_S = 0.02
 
 
 class DirectoryInUse(NodeError):
@@ -28,15 +32,16 @@ class DirectoryLock:
             DirectoryInUse: names the process that holds it.
         """
         descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            holder = os.pread(descriptor, 32, 0).decode(errors="replace").strip() or "unknown"
-            os.close(descriptor)
-            raise DirectoryInUse(
-                f"The data directory {self._path.parent} is in use by process {holder}: "
-                "stop that one first"
-            ) from error
+        deadline_s = time.monotonic() + _PATIENCE_S
+        while not _locked(descriptor):
+            if time.monotonic() > deadline_s:
+                holder = os.pread(descriptor, 32, 0).decode(errors="replace").strip() or "unknown"
+                os.close(descriptor)
+                raise DirectoryInUse(
+                    f"The data directory {self._path.parent} is in use by process {holder}: "
+                    "stop that one first"
+                )
+            time.sleep(_PAUSE_S)
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
         self._descriptor = descriptor
@@ -46,6 +51,14 @@ class DirectoryLock:
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:
             os.close(descriptor)
+
+
+def _locked(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _weakly(method: Callable[[], None]) -> Callable[[], None]:
