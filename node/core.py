@@ -1,0 +1,179 @@
+"""One node: everything that lives as long as its core process, built in one place and handed down."""
+
+import logging
+import os
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from node import __version__
+from node.cluster.consensus import Consensus
+from node.cluster.settings import RaftSettings
+from node.clock import Clock, SystemClock
+from node.config import Config, NodeSection
+from node.control.placement import NodeRow
+from node.control.runtime import NodeControl, Runtime
+from node.errors import NodeError
+from node.ids import Ids, RandomIds
+from node.observe.admin import AdminServer, Command
+from node.pluginhost import PluginHost
+from node.state.machine import Changes, Machine
+from node.state.reader import Readers
+from node.state.row import Row
+from node.state.txn import Define, Refused, Txn, decode_outcome, encode_txn, insert, patch
+from node.types import Frozen, NodeId
+
+log = logging.getLogger("hedgerow.node")
+
+STATE_FILE = "state.db"
+SOCKET_FILE = "core.sock"
+_START_TIMEOUT_S = 30.0
+
+
+class Identity(Frozen):
+    """Who this node is, made at its first start."""
+
+    node_id: str
+
+
+class Node:
+    """The core of one node: store, log, reconcilers, and the administrator's door."""
+
+    def __init__(self, config: Config, host: PluginHost) -> None:
+        self.config = config
+        self.host = host
+        self.clock: Clock = SystemClock()
+        self.ids: Ids = RandomIds()
+        self.directory = config.state_dir
+        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.node_id = NodeId(identity(self.directory, self.ids).node_id)
+        self.machine = Machine(self.directory / STATE_FILE, self._changed)
+        self.readers = Readers(self.directory / STATE_FILE)
+        settings = RaftSettings(node_id=self.node_id)
+        self.consensus = Consensus(
+            self.machine, self.directory / "log", self.directory / SOCKET_FILE, settings
+        )
+        self.control = NodeControl(
+            node_id=self.node_id,
+            config=config,
+            clock=self.clock,
+            ids=self.ids,
+            hook=host.hook,
+            readers=self.readers,
+            propose=self.consensus.propose,
+        )
+        reconcilers = [r for _name, some in host.gather("reconcilers", control=self.control) for r in some]
+        self.runtime = Runtime(self.control, reconcilers)
+        self.admin = AdminServer(self.directory, self._commands())
+
+    def start(self) -> None:
+        """Open the log, declare tables, seed rows, report this node, start the reconcilers."""
+        row_types = self._row_types()
+        self.machine.check_floor([row_type.__table__ for row_type in row_types])
+        self.consensus.start(_START_TIMEOUT_S)
+        held = self.machine.declared()
+        for row_type in row_types:
+            table = row_type.__table__
+            if table.name not in held or held[table.name].version < table.version:
+                self._propose(Define(table))
+        for _name, ops in self.host.gather(
+            "seed_rows", db=self.readers.reader(), now_us=self.clock.now_us(), config=self.config
+        ):
+            for op in ops:
+                outcome = self._propose(op)
+                if isinstance(outcome, Refused) and outcome.reason not in ("exists", "rev", "unique"):
+                    log.error("a first row was refused: %s", outcome.reason)
+        self.report()
+        self.runtime.start()
+        self.admin.start()
+
+    def stop(self) -> None:
+        """Stop in the opposite order; VMs and networks stay."""
+        self.admin.stop()
+        self.runtime.stop()
+        self.consensus.stop()
+        self.machine.close()
+
+    def report(self) -> None:
+        """Write what this node has and can into its row, when that changed."""
+        facts: dict[str, str] = {}
+        for _name, some in self.host.gather("node_facts"):
+            facts.update(some)
+        numbers = {
+            name: int(facts.pop(name)) for name in ("vcpus", "memory_mib", "disk_gib") if facts.get(name, "").isdigit()
+        }
+        name = self.config.section(NodeSection).name or socket.gethostname()
+        fields: dict[str, object] = {"name": name, "state": "up", "facts": {**facts, "version": __version__}, **numbers}
+        row = self.readers.reader().get(NodeRow, self.node_id)
+        now = self.clock.now_us()
+        if row is None:
+            fresh = NodeRow(id=self.node_id, created_at=now, updated_at=now, boot_at=now, **fields)  # type: ignore[arg-type]
+            self._propose(insert(fresh))
+        elif any(getattr(row, key) != value for key, value in fields.items()):
+            self._propose(patch(NodeRow, self.node_id, updated_at=now, **fields))
+
+    def _row_types(self) -> list[type[Row]]:
+        types: list[type[Row]] = [NodeRow]
+        for _name, row_types in self.host.gather("row_types"):
+            types.extend(row_types)
+        return types
+
+    def _propose(self, *ops: object) -> object:
+        txn = Txn(request_id=self.ids.uuid(), ops=ops)  # type: ignore[arg-type]
+        return decode_outcome(self.consensus.propose(encode_txn(txn), _START_TIMEOUT_S))
+
+    def _changed(self, changes: Changes) -> None:
+        self.runtime.changed(changes)
+
+    def _commands(self) -> Mapping[str, Command]:
+        return {
+            "status": self.status,
+            "reconcilers": self.runtime.state,
+            "pause": lambda name: self._pause(name, True),
+            "resume": lambda name: self._pause(name, False),
+        }
+
+    def _pause(self, name: str, paused: bool) -> dict[str, object]:
+        if not self.runtime.pause(name, paused):
+            raise NodeError(f"There is no reconciler {name}: `hedgerow debug reconcilers` lists them")
+        return {"name": name, "paused": paused}
+
+    def status(self) -> dict[str, object]:
+        """Return what `hedgerow status` prints."""
+        log_status = self.consensus.status()
+        failing = [s for s in self.runtime.state() if s.failures or not s.started]
+        health = [
+            {"name": "log", "ok": not log_status.fault, "detail": log_status.fault or f"{log_status.role}, entry {log_status.applied_index}"},
+            {"name": "disk", "ok": not log_status.disk_full, "detail": "full: only deletes are taken until there is room" if log_status.disk_full else "has room"},
+        ]
+        for state in failing:
+            detail = "is still starting" if not state.started else "; ".join(
+                f"{f.key} failed {f.attempts} times ({f.error}), again in {f.next_s} s" for f in state.failures[:3]
+            )
+            health.append({"name": f"reconciler {state.name}", "ok": False, "detail": detail})
+        for _name, checks in self.host.gather("health", control=self.control):
+            health.extend({"name": n, "ok": ok, "detail": text} for n, ok, text in checks)
+        return {
+            "version": __version__,
+            "node_id": self.node_id,
+            "pid": os.getpid(),
+            "health": health,
+            "plugins": [msgspec.to_builtins(report) for report in self.host.reports],
+        }
+
+
+def identity(directory: Path, ids: Ids) -> Identity:
+    """Return this node's identity, made at its first start."""
+    path = directory / "identity.json"
+    if path.exists():
+        return msgspec.json.decode(path.read_bytes(), type=Identity)
+    made = Identity(node_id=ids.uuid())
+    aside = path.with_suffix(".new")
+    with aside.open("wb") as file:
+        file.write(msgspec.json.encode(made))
+        file.flush()
+        os.fsync(file.fileno())
+    aside.rename(path)
+    return made

@@ -1,0 +1,207 @@
+"""The processes of a node: the core, the API server, and the supervisor that keeps both running.
+
+The supervisor imports next to nothing, starts the two as children, restarts what dies, and ends both when it is
+told to. The children end when the supervisor does. VMs, networks and libvirt belong to neither.
+"""
+
+import ctypes
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from types import FrameType
+
+log = logging.getLogger("hedgerow.daemon")
+
+PARTS = ("core", "api")
+_FIRST_PAUSE_S = 0.5
+_LONGEST_PAUSE_S = 20.0
+_STEADY_S = 30.0
+_GRACE_S = 20.0
+_PR_SET_PDEATHSIG = 1
+
+
+def run(config_path: Path | None) -> int:
+    """Supervise a node until SIGTERM; return the exit code."""
+    from node.config import LogSection, load
+    from node.observe.log import configure
+
+    section = load(config_path, others_allowed=True).section(LogSection)
+    configure(section.level, section.format)
+    stop = threading.Event()
+
+    def end(_signal: int, _frame: FrameType | None) -> None:
+        stop.set()
+
+    signal.signal(signal.SIGTERM, end)
+    signal.signal(signal.SIGINT, end)
+    parts = [_Part(name, config_path) for name in PARTS]
+    for part in parts:
+        part.start()
+    notify("READY=1")
+    while not stop.wait(0.2):
+        for part in parts:
+            part.keep()
+    notify("STOPPING=1")
+    for part in reversed(parts):
+        part.stop()
+    return 0
+
+
+class _Part:
+    """One child process that is kept running."""
+
+    def __init__(self, name: str, config_path: Path | None) -> None:
+        self._name = name
+        self._argv = [sys.executable, "-m", "node.daemon", name, str(config_path or "")]
+        self._process: subprocess.Popen[bytes] | None = None
+        self._started_s = 0.0
+        self._again_s = 0.0
+        self._pause_s = _FIRST_PAUSE_S
+
+    def start(self) -> None:
+        self._process = subprocess.Popen(self._argv, preexec_fn=_die_with_parent)  # noqa: PLW1509
+        self._started_s = time.monotonic()
+
+    def keep(self) -> None:
+        """Start it again when it has ended, with growing pauses while it keeps ending."""
+        now = time.monotonic()
+        if self._process is None:
+            if now >= self._again_s:
+                self.start()
+            return
+        code = self._process.poll()
+        if code is None:
+            return
+        if now - self._started_s > _STEADY_S:
+            self._pause_s = _FIRST_PAUSE_S
+        log.error("the %s process ended with %d, again in %.1f s", self._name, code, self._pause_s)
+        self._process = None
+        self._again_s = now + self._pause_s
+        self._pause_s = min(self._pause_s * 2, _LONGEST_PAUSE_S)
+
+    def stop(self) -> None:
+        """End it; kill it when it does not."""
+        if self._process is None:
+            return
+        self._process.terminate()
+        try:
+            self._process.wait(_GRACE_S)
+        except subprocess.TimeoutExpired:
+            log.error("the %s process does not end, it is killed", self._name)
+            self._process.kill()
+            self._process.wait()
+
+
+def _die_with_parent() -> None:
+    """Have the kernel end this child when the supervisor dies."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def notify(state: str) -> None:
+    """Tell systemd, when it is there. Source: sd_notify(3)."""
+    import socket
+
+    address = os.environ.get("NOTIFY_SOCKET", "")
+    if not address:
+        return
+    if address.startswith("@"):
+        address = "\0" + address[1:]
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+        try:
+            sock.connect(address)
+            sock.sendall(state.encode())
+        except OSError as error:
+            log.warning("systemd cannot be told %s: %s", state, error)
+
+
+def core(config_path: Path | None) -> int:
+    """Run the core process until SIGTERM."""
+    from node.errors import NodeError
+    from node.core import Node
+
+    config, host = _prepare(config_path)
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    node = Node(config, host)  # type: ignore[arg-type]
+    try:
+        node.start()
+    except NodeError as error:
+        log.critical("%s", error.message)
+        return 1
+    log.info("the core is up", extra={"node_id": node.node_id})
+    while not stop.wait(60.0):
+        node.report()
+    node.stop()
+    return 0
+
+
+def api(config_path: Path | None) -> int:
+    """Run the API processes until SIGTERM."""
+    import socket
+
+    from node.api.dispatch import Backend
+    from node.api.server import ApiServer, TlsFiles, backend_policies
+    from node.clock import SystemClock
+    from node.cluster.client import ProposalClient
+    from node.cluster.trust import ensure
+    from node.config import ApiSection, Config, NodeSection
+    from node.ids import RandomIds
+    from node.core import SOCKET_FILE, STATE_FILE
+    from node.pluginhost import PluginHost
+    from node.state.proposer import LogProposer
+    from node.state.reader import Readers
+
+    config, host = _prepare(config_path)
+    assert isinstance(config, Config) and isinstance(host, PluginHost)
+    directory = config.state_dir
+    section = config.section(ApiSection)
+    _wait_for(directory / STATE_FILE)
+    services = [service for _name, some in host.gather("services") for service in some]
+    names = [
+        config.section(NodeSection).name or socket.gethostname(), "localhost", "127.0.0.1", "::1",
+        *(name for name in (section.listen, section.public_host) if name and name not in ("0.0.0.0", "::")),
+    ]  # fmt: skip
+    files = ensure(directory / "tls", names, SystemClock())
+    backend = Backend(
+        readers=Readers(directory / STATE_FILE),
+        proposer=LogProposer(ProposalClient(directory / SOCKET_FILE).propose),
+        policies=backend_policies(services, section.policy_file),
+        hooks=host.manager,
+        config=config,
+        clock=SystemClock(),
+        ids=RandomIds(),
+    )
+    ApiServer(backend, services, TlsFiles(certificate=files.certificate, key=files.key)).run()
+    return 0
+
+
+def _prepare(config_path: Path | None) -> tuple[object, object]:
+    """Load plugins and configuration, and begin to log."""
+    from node.config import LogSection, NodeSection, load
+    from node.observe.log import configure
+    from node.pluginhost import PluginHost
+
+    first = load(config_path, others_allowed=True)
+    configure(first.section(LogSection).level, first.section(LogSection).format)
+    section = first.section(NodeSection)
+    host = PluginHost()
+    directory = Path(section.plugin_dir) if section.plugin_dir else None
+    host.load(directory=directory, blocked=[name.strip() for name in section.block_plugins.split(",")])
+    return load(config_path, host.sections()), host
+
+
+def _wait_for(path: Path) -> None:
+    """Wait until the core has made a file."""
+    while not path.exists():
+        time.sleep(0.05)
+
+
+if __name__ == "__main__":
+    given = Path(sys.argv[2]) if sys.argv[2] else None
+    sys.exit({"core": core, "api": api}[sys.argv[1]](given))
