@@ -4,7 +4,7 @@ A plugin is a module (or object) with functions of these names marked `@hookimpl
 you do not need. `first result` hooks stop at the first plugin that does not return None.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pluggy
@@ -132,5 +132,8 @@ def placement_weigh(request: "PlacementRequest", node: "NodeRow") -> float | Non
 
 
 @hookspec
-def watch(changes: "Mapping[str, set[str]]", wake: Callable[[str, str], None]) -> None:
-    """Be told which rows changed (ids by table), in the core process; must return at once."""
+def teardown(control: "Control") -> None:
+    """Remove all that this node made outside of its state directory (domains, namespaces, bridges, processes).
+
+    Called on `hedgerow lab --destroy` with the node stopped; must be harmless when repeated.
+    """
