@@ -1,0 +1,1 @@
+"""What touches the kernel and processes: links, namespaces, nftables, dnsmasq, the metadata server."""

@@ -1,0 +1,114 @@
+"""The data plane of this node, put together: reconcilers, listing, and taking all of it down."""
+
+from collections.abc import Sequence
+
+from node.plugins.network.dhcp_sync import Dhcp, DhcpSync
+from node.plugins.network.drivers.dns_relay import DnsRelay, resolvers
+from node.plugins.network.drivers.links import Links
+from node.plugins.network.drivers.metadata_server import MetadataServer
+from node.plugins.network.drivers.namespaces import Namespaces
+from node.plugins.network.drivers.router_advert import RouterAdvert
+from node.plugins.network.metadata_plan import answer, find_port
+from node.plugins.network.names import is_ours
+from node.plugins.network.network_sync import Bridges, NetworkSync
+from node.plugins.network.port_sync import PortSync
+from node.plugins.network.router_sync import Routers, RouterSync
+from node.plugins.network.section import NetworkSection
+from node.plugins.network.security_sync import Security, SecuritySync
+from node.sdk import Control, Reconciler, ServerMetadata
+
+
+class Planes:
+    """Everything that the network plugin holds of this node's world, shared by its reconcilers."""
+
+    def __init__(self, control: Control) -> None:
+        self.control = control
+        directory = control.config.state_dir / "network"
+        section = control.config.section(NetworkSection)
+        listed = [server.strip() for server in section.dns_servers.split(",") if server.strip()]
+        self.namespaces = Namespaces(directory / "namespaces")
+        self.links = Links(self.namespaces)
+        self.metadata = MetadataServer(self.namespaces, self._metadata)
+        self.relay = DnsRelay(self.namespaces, lambda: listed or resolvers())
+        self.adverts = RouterAdvert(self.namespaces)
+        self.bridges = Bridges(control, self.links, self.namespaces)
+        self.security = Security(control, self.namespaces)
+        self.dhcp = Dhcp(
+            control, self.bridges, self.namespaces, self.metadata, self.relay, directory / "dhcp"
+        )
+        self.routers = Routers(self.bridges, self.namespaces, self.metadata, self.adverts)
+
+    def reconcilers(self) -> list[Reconciler]:
+        """Return the reconcilers; the last one closes what they share."""
+        control = self.control
+        return [
+            SecuritySync(control, self.security),
+            NetworkSync(control, self.bridges),
+            PortSync(control, self.bridges, self.security, self.dhcp),
+            DhcpSync(control, self.dhcp),
+            RouterSync(control, self.routers, self.stop),
+        ]
+
+    def stop(self) -> None:
+        """Stop serving; namespaces, links, rules and dnsmasq stay."""
+        self.metadata.stop()
+        self.relay.stop()
+        self.adverts.stop()
+        self.links.close()
+
+    def inventory(self) -> dict[str, list[str]]:
+        """Return what exists here under our naming, by kind: what leak tests count."""
+        links = sorted(name for name in self.links.names() if is_ours(name))
+        return {
+            "bridges": [name for name in links if name.startswith("hb")],
+            "taps": [name for name in links if name.startswith("tap")],
+            "veths": [name for name in links if name.startswith(("hd", "hr", "hg"))],
+            "namespaces": sorted(self.namespaces.names()),
+            "dhcp": sorted(self.dhcp.served()),
+            "tables": [*self.security.tables(), *self.bridges.tables()],
+        }
+
+    def teardown(self) -> None:
+        """Remove all of it: processes, namespaces, links, tables, files."""
+        self.dhcp.clear()
+        for router_id in self.routers.ids():
+            self.routers.remove(router_id)
+        for name in self.links.names():
+            if is_ours(name):
+                self.links.remove(name)
+        self.security.remove()
+        self.bridges.remove_uplink()
+        self.stop()
+
+    def _metadata(self, networks: tuple[str, ...], source: str, path: str) -> bytes | None:
+        """Return what a guest reads at a path.
+
+        Raises:
+            KeyError: no server is at that address.
+        """
+        port = find_port(self.control.db, networks, source)
+        if port is None or not port.device_id:
+            raise KeyError(source)
+        found = self.control.hook.metadata_of(db=self.control.db, server_id=port.device_id)
+        if not isinstance(found, ServerMetadata):
+            raise KeyError(port.device_id)
+        return answer(found.files, path)
+
+
+def reconcilers(control: Control) -> Sequence[Reconciler]:
+    """Return the network plugin's reconcilers for this node."""
+    return Planes(control).reconcilers()
+
+
+def inventory(control: Control) -> dict[str, list[str]]:
+    """Return what exists on this node under our naming, by kind."""
+    planes = Planes(control)
+    try:
+        return planes.inventory()
+    finally:
+        planes.stop()
+
+
+def teardown(control: Control) -> None:
+    """Remove everything of the network plugin from this node; the daemon must not be running."""
+    Planes(control).teardown()

@@ -1,0 +1,205 @@
+"""Makes the routers of this node: namespaces with links, routes and address translation."""
+
+import logging
+import threading
+from collections.abc import Callable, Iterable
+
+from node.plugins.network.drivers.announce import announce
+from node.plugins.network.drivers.links import Links
+from node.plugins.network.drivers.metadata_server import MetadataServer
+from node.plugins.network.drivers.namespaces import Namespaces, write_sysctls
+from node.plugins.network.drivers.nft import NftTable, flush_connections
+from node.plugins.network.drivers.router_advert import RouterAdvert
+from node.plugins.network.names import router_namespace
+from node.plugins.network.network_sync import Bridges
+from node.plugins.network.nft_plan import EMPTY
+from node.plugins.network.router_plan import (
+    METADATA_PORT,
+    ROUTER_TABLE,
+    RouterPlan,
+    lost_translations,
+    router_plan,
+)
+from node.plugins.network.served import is_here, router_is_served, routers_of
+from node.plugins.network.tables import (
+    ROUTER_GATEWAY,
+    ROUTER_INTERFACE,
+    FloatingIp,
+    Network,
+    Port,
+    Router,
+    Subnet,
+)
+from node.sdk import AnyOp, Control, Done, Reader, Reconciler, Row, check, patch
+
+log = logging.getLogger("hedgerow.network")
+
+_SYSCTLS = {
+    "net/ipv4/ip_forward": "1",
+    "net/ipv6/conf/all/forwarding": "1",
+    "net/ipv6/conf/all/accept_ra": "0",
+    "net/ipv6/conf/default/accept_ra": "0",
+    "net/ipv4/conf/all/send_redirects": "0",
+    "net/ipv4/conf/default/send_redirects": "0",
+}
+
+
+class Routers:
+    """The routers of this node."""
+
+    def __init__(
+        self, bridges: Bridges, namespaces: Namespaces, metadata: MetadataServer, adverts: RouterAdvert
+    ) -> None:
+        self._bridges = bridges
+        self._links: Links = bridges.links
+        self._namespaces = namespaces
+        self._metadata = metadata
+        self._adverts = adverts
+        self._tables: dict[str, NftTable] = {}
+        self._lock = threading.Lock()
+
+    def apply(self, plan: RouterPlan, networks: Iterable[Network]) -> None:
+        """Make a router as planned.
+
+        Raises:
+            OSError, NftError: the kernel refused something; the rest was done where it could be.
+        """
+        for network in networks:
+            self._bridges.ensure(network)
+        fresh = self._namespaces.ensure(plan.namespace)
+        if fresh:
+            self._links.forget(plan.namespace)
+        self._namespaces.run(plan.namespace, lambda: write_sysctls(_SYSCTLS))
+        table = self._table(plan.namespace, fresh=fresh)
+        before = table.fragment("router") or EMPTY
+        # Translation first: nothing must leave with an inner address.
+        if not table.apply({"router": plan.nat}):
+            table.verify()
+        wanted = {veth.inner for veth in plan.veths}
+        for name in self._links.names(plan.namespace):
+            if name.startswith(("qr-", "qg-")) and name not in wanted:
+                self._links.remove(name, plan.namespace)
+        known = self._links.addresses(plan.gateway.inner, plan.namespace) if plan.gateway else set()
+        for veth in plan.veths:
+            self._links.ensure_veth(veth)
+        self._links.set_routes(plan.namespace, plan.routes)
+        lost = lost_translations(before, plan.nat)
+        flush_connections(
+            self._namespaces,
+            plan.namespace,
+            [filters for fip, fixed in lost for filters in (["-d", fip], ["-s", fixed])],
+        )
+        if plan.gateway is not None:
+            news = [a.partition("/")[0] for a in plan.gateway.addresses if a not in known and ":" not in a]
+            announce(self._namespaces, plan.namespace, plan.gateway.inner, plan.gateway.mac, news)
+        self._metadata.listen(plan.namespace, "0.0.0.0", METADATA_PORT, plan.networks)  # noqa: S104
+        self._adverts.advertise(plan.namespace, plan.advertised)
+
+    def remove(self, router_id: str) -> None:
+        """Remove a router's namespace; its links go with it."""
+        namespace = router_namespace(router_id)
+        if namespace not in self._namespaces.names():
+            return
+        self._metadata.close(namespace)
+        self._adverts.advertise(namespace, ())
+        if self._namespaces.alive(namespace):
+            for name in self._links.names(namespace):
+                if name.startswith(("qr-", "qg-")):
+                    self._links.remove(name, namespace)
+        self._links.forget(namespace)
+        self._namespaces.remove(namespace)
+        with self._lock:
+            self._tables.pop(namespace, None)
+
+    def ids(self) -> set[str]:
+        """Return the routers that exist here."""
+        prefix = router_namespace("")
+        return {name.removeprefix(prefix) for name in self._namespaces.names() if name.startswith(prefix)}
+
+    def _table(self, namespace: str, *, fresh: bool) -> NftTable:
+        with self._lock:
+            if fresh:
+                self._tables.pop(namespace, None)
+            return self._tables.setdefault(namespace, NftTable(ROUTER_TABLE, self._namespaces, namespace))
+
+
+class RouterSync(Reconciler):
+    """Makes and removes routers, and reports them, their ports and their floating IPs."""
+
+    name = "network.routers"
+    watches = (Router, Port, FloatingIp, Subnet)
+    resync_s = 30.0
+    workers = 2
+
+    def __init__(self, control: Control, routers: Routers, release: Callable[[], None]) -> None:
+        super().__init__(control)
+        self._routers = routers
+        self._release = release
+
+    def stop(self) -> None:
+        """Close what the network's reconcilers share: they are stopped together, this one last."""
+        self._release()
+
+    def keys(self) -> Iterable[str]:
+        """Return the routers of this node and those that exist here."""
+        rows = self.control.db.rows(Router)
+        return sorted({row.id for row in rows if is_here(row.node_id, self.control.node_id)} | self._routers.ids())
+
+    def affected(self, row_type: type[Row], id: str) -> Iterable[str]:
+        """Return the routers that a changed row concerns. Removed rows show in `Router.serial`."""
+        db = self.control.db
+        if row_type is Router:
+            return [id]
+        if row_type is FloatingIp:
+            fip = db.get(FloatingIp, id)
+            return [fip.router_id] if fip is not None and fip.router_id else []
+        if row_type is Port:
+            port = db.get(Port, id)
+            owned = port is not None and port.device_owner in (ROUTER_INTERFACE, ROUTER_GATEWAY)
+            return [port.device_id] if port is not None and owned else []
+        subnet = db.get(Subnet, id)
+        if subnet is None:
+            return []
+        outside = db.rows(Router, external_network_id=subnet.network_id)
+        return sorted(routers_of(db, subnet.network_id) | {router.id for router in outside})
+
+    def reconcile(self, key: str) -> Done:
+        """Make or remove one router."""
+        db = self.control.db
+        router = db.get(Router, key)
+        if router is None or not is_here(router.node_id, self.control.node_id):
+            self._routers.remove(key)
+            return Done()
+        with db.snapshot():
+            ports = _ports_of(db, router)
+            served = router_is_served(db, self.control.node_id, router)
+            networks = {n.id: n for n in db.rows(Network, id=sorted({port.network_id for port in ports}))}
+            subnet_ids = sorted({fixed.subnet_id for port in ports for fixed in port.fixed_ips})
+            subnets = {subnet.id: subnet for subnet in db.rows(Subnet, id=subnet_ids)}
+            fips = db.rows(FloatingIp, router_id=router.id)
+        if served:
+            self._routers.apply(router_plan(router, ports, networks, subnets, fips), networks.values())
+        else:
+            self._routers.remove(key)
+        return Done(ops=list(self._report(router, ports, fips)))
+
+    def _report(self, router: Router, ports: list[Port], fips: list[FloatingIp]) -> Iterable[AnyOp]:
+        now = self.control.clock.now_us()
+        have = "active" if router.admin_up else "down"
+        if router.have != have:
+            yield check(router)
+            yield patch(Router, router.id, have=have, fault="", updated_at=now)
+        for port in ports:
+            wish = "active" if port.admin_up else "down"
+            if port.have != wish:
+                yield check(port)
+                yield patch(Port, port.id, have=wish, updated_at=now)
+        for fip in fips:
+            if fip.port_id and fip.have != "active":
+                yield check(fip)
+                yield patch(FloatingIp, fip.id, have="active", updated_at=now)
+
+
+def _ports_of(db: Reader, router: Router) -> list[Port]:
+    owners = (ROUTER_INTERFACE, ROUTER_GATEWAY)
+    return [port for port in db.rows(Port, device_id=router.id) if port.device_owner in owners]
