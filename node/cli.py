@@ -13,7 +13,7 @@ import click
 
 import node
 
-_LATE_COMMANDS = {"lab": ("node.lab.command", "lab")}
+LATE_COMMANDS = {"lab": ("node.lab.command", "lab")}
 """Commands that live in packages of their own: name to (module, attribute)."""
 
 
@@ -21,10 +21,10 @@ class _LateGroup(click.Group):
     """A group that imports some of its commands when they are called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted({*super().list_commands(ctx), *_LATE_COMMANDS})
+        return sorted({*super().list_commands(ctx), *LATE_COMMANDS})
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        late = _LATE_COMMANDS.get(cmd_name)
+        late = LATE_COMMANDS.get(cmd_name)
         if late is None:
             return super().get_command(ctx, cmd_name) or self._of_a_plugin(ctx, cmd_name)
         command = getattr(importlib.import_module(late[0]), late[1])
