@@ -30,6 +30,7 @@ from node.cluster.submit import Answer, CallbackSink, answered
 _PEER_POLL_S = 0.05
 _FULL_RETRY_S = 0.25
 _STOP_GRACE_S = 5.0
+_READY_POLL_S = 0.25
 _EXIT_DISK_FAULT = 74
 
 _log = logging.getLogger(__name__)
@@ -108,12 +109,21 @@ class Consensus:
             raise
         self._thread = threading.Thread(target=self._run, name="consensus", daemon=True)
         self._thread.start()
-        alone = not self._journal.peers
-        if alone and not self._ready.wait(timeout_s) and not self._space.is_full:
-            self.stop()
-            raise ClusterFault(f"The log of {self._data_dir} was not ready after {timeout_s:.0f} s")
+        if not self._journal.peers:
+            self._await_ready(timeout_s)
         if self._fault:
             raise ClusterFault(self._fault)
+
+    def _await_ready(self, timeout_s: float) -> None:
+        deadline_s = time.monotonic() + timeout_s
+        while not self._ready.wait(_READY_POLL_S):
+            if self._was_full:
+                return
+            if time.monotonic() > deadline_s:
+                self.stop()
+                raise ClusterFault(
+                    f"The log of {self._data_dir} was not ready in {timeout_s:.0f} s"
+                )
 
     def _open(self) -> None:
         with contextlib.ExitStack() as undo:

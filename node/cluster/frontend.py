@@ -58,6 +58,9 @@ class Connection:
             self._ending = True
         except OSError:
             self.close()
+        except Exception:  # noqa: BLE001 - one client must not end the log for all
+            _log.exception("A connection on %s failed and is closed", self._frontend.path)
+            self.close()
 
     def _read(self) -> None:
         if self.sock is None:
@@ -214,6 +217,7 @@ def _listen(path: Path) -> socket.socket:
         raise ClusterFault(
             f"The socket path {path} is too long for the kernel: choose a shorter directory"
         )
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     draft = path.with_name(f"{path.name}.{os.getpid() % 100_000}")
     draft.unlink(missing_ok=True)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)

@@ -2,7 +2,9 @@
 
 import contextlib
 import os
+import random
 import socket
+import sqlite3
 import stat
 import struct
 import threading
@@ -19,7 +21,7 @@ from node.cluster.lock import DirectoryInUse
 from node.cluster.raft import ClusterFault
 from node.cluster.settings import RaftSettings
 from node.cluster.wire import LENGTH, frame
-from node.errors import BadRequest, TooLarge, Unavailable
+from node.errors import BadRequest, DiskFull, TooLarge, Unavailable
 from node.testing.ledger import LedgerMachine, ledger_txn
 
 SETTINGS = RaftSettings(node_id="a", reserve_bytes=0, floor_bytes=0)
@@ -335,6 +337,50 @@ def test_a_state_machine_that_fails_stops_the_process_and_nothing_is_answered(
     with running(tmp_path, machine):
         assert machine.order == ["x", "y"]  # it was in the log
         assert client.propose(ledger_txn("y"), 5) == b"1"
+    client.close()
+
+
+def test_a_state_without_room_waits_and_answers_once_there_is_some(
+    consensus: Consensus, machine: LedgerMachine
+) -> None:
+    full = sqlite3.OperationalError("database or disk is full")
+    full.sqlite_errorcode = sqlite3.SQLITE_FULL
+    answers: list[object] = []
+    consensus.propose(ledger_txn("w"), 5)
+    machine.fail_with = full
+    consensus.submit(ledger_txn("x"), lambda answer: answers.append(answer.outcome))
+    until(lambda: consensus.status().disk_full)
+    with pytest.raises(DiskFull):
+        consensus.propose(ledger_txn("y"), 5)
+    assert answers == []
+    machine.fail_with = None
+    until(lambda: answers == [b"1"])
+    until(lambda: not consensus.status().disk_full)
+    assert consensus.propose(ledger_txn("z"), 5) == b"2"
+
+
+def test_a_start_without_any_room_waits_for_some(tmp_path: Path, machine: LedgerMachine) -> None:
+    with running(tmp_path, machine) as consensus:
+        consensus.propose(ledger_txn("x"), 5)
+    full = sqlite3.OperationalError("database or disk is full")
+    full.sqlite_errorcode = sqlite3.SQLITE_FULL
+    machine.fail_with, machine.applied_index, machine.order = full, 0, []  # a state to be replayed
+    with running(tmp_path, machine) as consensus:
+        assert consensus.status().disk_full
+        machine.fail_with = None
+        assert consensus.propose(ledger_txn("x", frees=True), 10) == b"0"
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_random_bytes_hurt_nobody(path: Path, consensus: Consensus, seed: int) -> None:
+    chance = random.Random(seed)
+    client = ProposalClient(path)
+    for number in range(40):
+        with link(path) as sock, contextlib.suppress(OSError):
+            sock.sendall(LENGTH.pack(chance.randrange(200)) * chance.randrange(2))
+            sock.sendall(chance.randbytes(chance.randrange(1, 400)))
+        client.propose(ledger_txn(f"{seed}-{number}"), 5)
+    until(lambda: consensus.status().connections == 1)
     client.close()
 
 
