@@ -1,6 +1,6 @@
 """pysyncobj made safe: a SyncObj that is driven by our loop and talks to our journal and state machine.
 
-Hard part: the library loses acknowledged writes as shipped (docs/adr, and tests/unit/cluster/test_faults.py, one
+Hard part: the library loses acknowledged writes as shipped (docs/adr/0002, and tests/unit/cluster/test_faults.py, one
 test a fault). The cures, all from outside:
 - the log is `SqliteJournal`; the loop syncs it before each tick, so nothing unsynced is counted or answered;
 - a log command is bytes of ours, applied in `_SyncObj__doApplyCommand` (an override of the library's private
