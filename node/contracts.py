@@ -118,4 +118,4 @@ class ImageSource(Frozen):
     disk_format: str
     virtual_size_bytes: int
     release: Callable[[], None]
-    """Call when the file is no longer read. Who needs it for longer (a qcow2 overlay) makes a hard link or a copy first."""
+    """Call when the file is no longer read. Who needs it for longer (an overlay) makes a hard link first."""

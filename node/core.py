@@ -9,9 +9,9 @@ from pathlib import Path
 import msgspec
 
 from node import __version__
+from node.clock import Clock, SystemClock
 from node.cluster.consensus import Consensus
 from node.cluster.settings import RaftSettings
-from node.clock import Clock, SystemClock
 from node.config import Config, NodeSection
 from node.control.placement import NodeRow
 from node.control.runtime import NodeControl, Runtime
@@ -64,7 +64,9 @@ class Node:
             readers=self.readers,
             propose=self.consensus.propose,
         )
-        reconcilers = [r for _name, some in host.gather("reconcilers", control=self.control) for r in some]
+        reconcilers = [
+            r for _name, some in host.gather("reconcilers", control=self.control) for r in some
+        ]
         self.runtime = Runtime(self.control, reconcilers)
         self.admin = AdminServer(self.directory, self._commands())
 
@@ -83,7 +85,11 @@ class Node:
         ):
             for op in ops:
                 outcome = self._propose(op)
-                if isinstance(outcome, Refused) and outcome.reason not in ("exists", "rev", "unique"):
+                if isinstance(outcome, Refused) and outcome.reason not in (
+                    "exists",
+                    "rev",
+                    "unique",
+                ):
                     log.error("a first row was refused: %s", outcome.reason)
         self.report()
         self.runtime.start()
@@ -102,10 +108,17 @@ class Node:
         for _name, some in self.host.gather("node_facts"):
             facts.update(some)
         numbers = {
-            name: int(facts.pop(name)) for name in ("vcpus", "memory_mib", "disk_gib") if facts.get(name, "").isdigit()
+            name: int(facts.pop(name))
+            for name in ("vcpus", "memory_mib", "disk_gib")
+            if facts.get(name, "").isdigit()
         }
         name = self.config.section(NodeSection).name or socket.gethostname()
-        fields: dict[str, object] = {"name": name, "state": "up", "facts": {**facts, "version": __version__}, **numbers}
+        fields: dict[str, object] = {
+            "name": name,
+            "state": "up",
+            "facts": {**facts, "version": __version__},
+            **numbers,
+        }
         row = self.readers.reader().get(NodeRow, self.node_id)
         now = self.clock.now_us()
         if row is None:
@@ -131,13 +144,15 @@ class Node:
         return {
             "status": self.status,
             "reconcilers": self.runtime.state,
-            "pause": lambda name: self._pause(name, True),
-            "resume": lambda name: self._pause(name, False),
+            "pause": lambda name: self._pause(name, paused=True),
+            "resume": lambda name: self._pause(name, paused=False),
         }
 
-    def _pause(self, name: str, paused: bool) -> dict[str, object]:
-        if not self.runtime.pause(name, paused):
-            raise NodeError(f"There is no reconciler {name}: `hedgerow debug reconcilers` lists them")
+    def _pause(self, name: str, *, paused: bool) -> dict[str, object]:
+        if not self.runtime.pause(name, paused=paused):
+            raise NodeError(
+                f"There is no reconciler {name}: `hedgerow debug reconcilers` lists them"
+            )
         return {"name": name, "paused": paused}
 
     def status(self) -> dict[str, object]:
@@ -145,12 +160,28 @@ class Node:
         log_status = self.consensus.status()
         failing = [s for s in self.runtime.state() if s.failures or not s.started]
         health = [
-            {"name": "log", "ok": not log_status.fault, "detail": log_status.fault or f"{log_status.role}, entry {log_status.applied_index}"},
-            {"name": "disk", "ok": not log_status.disk_full, "detail": "full: only deletes are taken until there is room" if log_status.disk_full else "has room"},
+            {
+                "name": "log",
+                "ok": not log_status.fault,
+                "detail": log_status.fault
+                or f"{log_status.role}, entry {log_status.applied_index}",
+            },
+            {
+                "name": "disk",
+                "ok": not log_status.disk_full,
+                "detail": "full: only deletes are taken until there is room"
+                if log_status.disk_full
+                else "has room",
+            },
         ]
         for state in failing:
-            detail = "is still starting" if not state.started else "; ".join(
-                f"{f.key} failed {f.attempts} times ({f.error}), again in {f.next_s} s" for f in state.failures[:3]
+            detail = (
+                "is still starting"
+                if not state.started
+                else "; ".join(
+                    f"{f.key} failed {f.attempts} times ({f.error}), again in {f.next_s} s"
+                    for f in state.failures[:3]
+                )
             )
             health.append({"name": f"reconciler {state.name}", "ok": False, "detail": detail})
         for _name, checks in self.host.gather("health", control=self.control):

@@ -14,6 +14,11 @@ import threading
 import time
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from node.config import Config
+    from node.pluginhost import PluginHost
 
 log = logging.getLogger("hedgerow.daemon")
 
@@ -23,6 +28,7 @@ _LONGEST_PAUSE_S = 20.0
 _STEADY_S = 30.0
 _GRACE_S = 20.0
 _PR_SET_PDEATHSIG = 1
+_ANY_ADDRESS = ("0.0.0.0", "::")  # noqa: S104 - names that no certificate can carry
 
 
 def run(config_path: Path | None) -> int:
@@ -121,14 +127,14 @@ def notify(state: str) -> None:
 
 def core(config_path: Path | None) -> int:
     """Run the core process until SIGTERM."""
-    from node.errors import NodeError
     from node.core import Node
+    from node.errors import NodeError
 
     config, host = _prepare(config_path)
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    node = Node(config, host)  # type: ignore[arg-type]
+    node = Node(config, host)
     try:
         node.start()
     except NodeError as error:
@@ -150,22 +156,20 @@ def api(config_path: Path | None) -> int:
     from node.clock import SystemClock
     from node.cluster.client import ProposalClient
     from node.cluster.trust import ensure
-    from node.config import ApiSection, Config, NodeSection
-    from node.ids import RandomIds
+    from node.config import ApiSection, NodeSection
     from node.core import SOCKET_FILE, STATE_FILE
-    from node.pluginhost import PluginHost
+    from node.ids import RandomIds
     from node.state.proposer import LogProposer
     from node.state.reader import Readers
 
     config, host = _prepare(config_path)
-    assert isinstance(config, Config) and isinstance(host, PluginHost)
     directory = config.state_dir
     section = config.section(ApiSection)
     _wait_for(directory / STATE_FILE)
     services = [service for _name, some in host.gather("services") for service in some]
     names = [
         config.section(NodeSection).name or socket.gethostname(), "localhost", "127.0.0.1", "::1",
-        *(name for name in (section.listen, section.public_host) if name and name not in ("0.0.0.0", "::")),
+        *(name for name in (section.listen, section.public_host) if name and name not in _ANY_ADDRESS),
     ]  # fmt: skip
     files = ensure(directory / "tls", names, SystemClock())
     backend = Backend(
@@ -181,7 +185,27 @@ def api(config_path: Path | None) -> int:
     return 0
 
 
-def _prepare(config_path: Path | None) -> tuple[object, object]:
+def teardown(config_path: Path | None) -> int:
+    """Remove what this node made outside of its state directory. The node must not run."""
+    from node.core import Node
+    from node.errors import NodeError
+
+    config, host = _prepare(config_path)
+    try:
+        node = Node(config, host)
+    except NodeError as error:
+        log.critical("%s", error.message)
+        return 1
+    host.gather("teardown", control=node.control)
+    failed = {
+        report.name: report.error for report in host.reports if report.source == "hook teardown"
+    }
+    for name, reason in failed.items():
+        log.critical("plugin %s could not undo its part: %s", name, reason)
+    return 1 if failed else 0
+
+
+def _prepare(config_path: Path | None) -> "tuple[Config, PluginHost]":
     """Load plugins and configuration, and begin to log."""
     from node.config import LogSection, NodeSection, load
     from node.observe.log import configure
@@ -192,7 +216,9 @@ def _prepare(config_path: Path | None) -> tuple[object, object]:
     section = first.section(NodeSection)
     host = PluginHost()
     directory = Path(section.plugin_dir) if section.plugin_dir else None
-    host.load(directory=directory, blocked=[name.strip() for name in section.block_plugins.split(",")])
+    host.load(
+        directory=directory, blocked=[name.strip() for name in section.block_plugins.split(",")]
+    )
     return load(config_path, host.sections()), host
 
 
@@ -204,4 +230,4 @@ def _wait_for(path: Path) -> None:
 
 if __name__ == "__main__":
     given = Path(sys.argv[2]) if sys.argv[2] else None
-    sys.exit({"core": core, "api": api}[sys.argv[1]](given))
+    sys.exit({"core": core, "api": api, "teardown": teardown}[sys.argv[1]](given))

@@ -86,7 +86,9 @@ class PluginHost:
             self.add(plugin, name)
         except Exception as error:
             log.exception("plugin %s cannot be loaded", name)
-            self.reports.append(PluginReport(name=name, source=source, error=f"{type(error).__name__}: {error}"))
+            self.reports.append(
+                PluginReport(name=name, source=source, error=f"{type(error).__name__}: {error}")
+            )
             return
         callers = self.manager.get_hookcallers(plugin) or []
         hooks = tuple(sorted(caller.name for caller in callers))

@@ -17,7 +17,9 @@ _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "COPY")
 Responder = Callable[..., None]
 
 
-def build(backend: Backend, services: Iterable[Service]) -> falcon.App[falcon.Request, falcon.Response]:
+def build(
+    backend: Backend, services: Iterable[Service]
+) -> falcon.App[falcon.Request, falcon.Response]:
     """Return the WSGI application of these services.
 
     Raises:
@@ -34,17 +36,23 @@ def build(backend: Backend, services: Iterable[Service]) -> falcon.App[falcon.Re
     for dispatcher in dispatchers:
         _add_service(app, dispatcher)
 
-    def translate(req: falcon.Request, resp: falcon.Response, error: Exception, _params: Any) -> None:
+    def translate(
+        req: falcon.Request, resp: falcon.Response, error: Exception, _params: Any
+    ) -> None:
         """Answer what falcon itself refuses with the fault of the service that was asked."""
         wanted = _translated(error)
         for dispatcher in dispatchers:
-            if req.path == dispatcher.service.path or req.path.startswith(dispatcher.service.path + "/"):
+            if req.path == dispatcher.service.path or req.path.startswith(
+                dispatcher.service.path + "/"
+            ):
                 dispatcher.refuse(req, resp, wanted)
                 if isinstance(error, falcon.HTTPMethodNotAllowed):
                     resp.set_headers(error.headers or {})
                 return
         resp.status = falcon.code_to_http_status(wanted.status)
-        resp.data = msgspec.json.encode({"error": {"code": wanted.status, "message": wanted.message}})
+        resp.data = msgspec.json.encode(
+            {"error": {"code": wanted.status, "message": wanted.message}}
+        )
         resp.content_type = "application/json"
         resp.set_header("X-Openstack-Request-Id", backend.ids.request_id())
 
@@ -58,7 +66,9 @@ def build(backend: Backend, services: Iterable[Service]) -> falcon.App[falcon.Re
 def _add_service(app: Any, dispatcher: Dispatcher) -> None:
     paths: dict[str, dict[str, list[Route]]] = defaultdict(lambda: defaultdict(list))
     for route in dispatcher.service.routes:
-        paths[_numbered(dispatcher.service.path + route.path.rstrip("/"))][route.method].append(route)
+        paths[_numbered(dispatcher.service.path + route.path.rstrip("/"))][route.method].append(
+            route
+        )
     for path, methods in paths.items():
         for method, routes in methods.items():
             if method not in _METHODS:
@@ -66,7 +76,8 @@ def _add_service(app: Any, dispatcher: Dispatcher) -> None:
             if len({route.action is None for route in routes}) > 1:
                 raise ValueError(f"{method} {path} has routes with and without action")
         responders = {
-            f"on_{method.lower()}": _responder(dispatcher, routes) for method, routes in methods.items()
+            f"on_{method.lower()}": _responder(dispatcher, routes)
+            for method, routes in methods.items()
         }
         app.add_route(path, type("Endpoint", (), responders)())
 
@@ -94,8 +105,7 @@ def _translated(error: Exception) -> NodeError:
     if isinstance(error, falcon.HTTPNotFound):
         return NotFound("The resource could not be found.")
     if isinstance(error, falcon.HTTPError):
-        wanted = BadRequest(error.description or error.title or "Bad Request")
-        return wanted
+        return BadRequest(error.description or error.title or "Bad Request")
     return NodeError("Unexpected API Error.")
 
 
@@ -110,7 +120,12 @@ class _Index:
         resp.data = msgspec.json.encode(
             {
                 "services": [
-                    {"name": s.name, "type": s.type, "description": s.description, "url": base + s.path}
+                    {
+                        "name": s.name,
+                        "type": s.type,
+                        "description": s.description,
+                        "url": base + s.path,
+                    }
                     for s in self._services
                 ],
                 "openapi": f"{base}/openapi.json",

@@ -45,7 +45,9 @@ class BodyStream(io.RawIOBase):
         except (OSError, ValueError) as error:
             raise ClientGone(f"The request body could not be read: {error}") from error
         if not data and self._left:
-            raise ClientGone(f"The request body ended {self._left} bytes before its announced length")
+            raise ClientGone(
+                f"The request body ended {self._left} bytes before its announced length"
+            )
         self.bytes_read += len(data)
         if self._left is not None:
             self._left -= len(data)
@@ -108,5 +110,7 @@ def decode_query(params: Mapping[str, list[str]], query_type: type[Any]) -> Any:
         for field in msgspec.structs.fields(query_type)
         if "list" in str(field.type) or "tuple" in str(field.type)
     }
-    plain = {name: (values if name in lists else values[-1]) for name, values in params.items() if values}
+    plain = {
+        name: (values if name in lists else values[-1]) for name, values in params.items() if values
+    }
     return msgspec.convert(plain, query_type, strict=False)

@@ -219,10 +219,12 @@ class Context:
                     limit=outcome.limit,
                 )
             if outcome.reason in ("malformed", "incompatible"):
-                raise Unavailable(f"The row store refused the request: {outcome.reason} {outcome.table}")
+                raise Unavailable(
+                    f"The row store refused the request: {outcome.reason} {outcome.table}"
+                )
         raise Conflict(f"{last.table} {last.id} is being changed by other requests: try again")
 
-    def find(self, row_type: type[Row], id: str, message: str) -> Any:  # noqa: A002
+    def find(self, row_type: type[Row], id: str, message: str) -> Any:
         """Return a row.
 
         Raises:

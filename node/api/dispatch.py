@@ -103,7 +103,11 @@ class Dispatcher:
     def failed(self, ctx: Context, error: NodeError) -> Reply:
         """Return the service's fault for an error."""
         if error.status >= 500:
-            log.warning("request refused: %s", error.message, extra={"path": ctx.path, "status": error.status})
+            log.warning(
+                "request refused: %s",
+                error.message,
+                extra={"path": ctx.path, "status": error.status},
+            )
         return self.service.fault(ctx, error)
 
     def context(self, req: falcon.Request) -> Context:
@@ -133,7 +137,9 @@ class Dispatcher:
         ctx.auth_token = ctx.headers.get("x-auth-token", "")
         chunked = ctx.headers.get("transfer-encoding", "").lower() == "chunked"
         length = environ.get("CONTENT_LENGTH", "")
-        ctx.content_length = None if chunked else int(length) if length.isascii() and length.isdigit() else 0
+        ctx.content_length = (
+            None if chunked else int(length) if length.isascii() and length.isdigit() else 0
+        )
         ctx.stream = bodies.BodyStream(environ["wsgi.input"], ctx.content_length)
         return ctx
 
@@ -167,7 +173,12 @@ class Dispatcher:
     ) -> None:
         if route.policy in ("public", "any"):
             return
-        asked = {"project_id": ctx.token.project_id, "user_id": ctx.token.user_id, **params, **target}
+        asked = {
+            "project_id": ctx.token.project_id,
+            "user_id": ctx.token.user_id,
+            **params,
+            **target,
+        }
         if not ctx.enforcer.allows(route.policy, ctx.token, asked):
             raise Forbidden(f"Policy doesn't allow {route.policy} to be performed.")
 
@@ -279,7 +290,9 @@ class _Slice:
 
 def _headers(environ: Mapping[str, Any]) -> dict[str, str]:
     headers = {
-        key[5:].replace("_", "-").lower(): value for key, value in environ.items() if key.startswith("HTTP_")
+        key[5:].replace("_", "-").lower(): value
+        for key, value in environ.items()
+        if key.startswith("HTTP_")
     }
     headers["content-type"] = environ.get("CONTENT_TYPE", "")
     return headers
@@ -313,7 +326,7 @@ def _rule_matches(rules: Sequence[Mapping[str, str]], ctx: Context, service_type
             if pattern == wanted[: len(pattern)]:
                 return True
         elif len(pattern) == len(wanted) and all(
-            p == w or p == "*" or (p.startswith("{") and p.endswith("}"))
+            p in (w, "*") or (p.startswith("{") and p.endswith("}"))
             for p, w in zip(pattern, wanted, strict=True)
         ):
             return True
@@ -321,4 +334,6 @@ def _rule_matches(rules: Sequence[Mapping[str, str]], ctx: Context, service_type
 
 
 def _unexpected() -> NodeError:
-    return NodeError("Unexpected API Error. Please report this with the request id and the log of the node.")
+    return NodeError(
+        "Unexpected API Error. Please report this with the request id and the log of the node."
+    )

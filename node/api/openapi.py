@@ -18,10 +18,15 @@ _PARAMETER = re.compile(r"\{([^}:]+)(?::[^}]*)?\}")
 def document(services: Sequence[Service]) -> dict[str, Any]:
     """Return the document as JSON data."""
     types = [
-        kind for service in services for route in service.routes for kind in (route.body, route.query, route.response)
+        kind
+        for service in services
+        for route in service.routes
+        for kind in (route.body, route.query, route.response)
     ]
     known = [kind for kind in dict.fromkeys(types) if kind is not None]
-    schemas, components = msgspec.json.schema_components(known, ref_template="#/components/schemas/{name}")
+    schemas, components = msgspec.json.schema_components(
+        known, ref_template="#/components/schemas/{name}"
+    )
     schema_of = dict(zip(known, schemas, strict=True))
     paths: dict[str, dict[str, Any]] = {}
     for service in services:
@@ -35,12 +40,16 @@ def document(services: Sequence[Service]) -> dict[str, Any]:
         "paths": paths,
         "components": {
             "schemas": components,
-            "securitySchemes": {"token": {"type": "apiKey", "in": "header", "name": "X-Auth-Token"}},
+            "securitySchemes": {
+                "token": {"type": "apiKey", "in": "header", "name": "X-Auth-Token"}
+            },
         },
     }
 
 
-def _merge(operations: dict[str, Any], route: Route, service: Service, schema_of: dict[Any, Any]) -> None:
+def _merge(
+    operations: dict[str, Any], route: Route, service: Service, schema_of: dict[Any, Any]
+) -> None:
     operation = operations.setdefault(
         route.method.lower(),
         {
@@ -61,13 +70,19 @@ def _merge(operations: dict[str, Any], route: Route, service: Service, schema_of
         return
     schema = schema_of.get(route.body, {})
     if route.action:
-        schema = {"type": "object", "required": [route.action], "properties": {route.action: schema}}
+        schema = {
+            "type": "object",
+            "required": [route.action],
+            "properties": {route.action: schema},
+        }
     content = operation.setdefault("requestBody", {"required": True, "content": {}})["content"]
     known = content.get("application/json", {}).get("schema")
-    alternatives = [] if known is None else known["anyOf"] if "anyOf" in known else [known]
+    alternatives = [] if known is None else known.get("anyOf", [known])
     if schema not in alternatives:
         alternatives.append(schema)
-    content["application/json"] = {"schema": alternatives[0] if len(alternatives) == 1 else {"anyOf": alternatives}}
+    content["application/json"] = {
+        "schema": alternatives[0] if len(alternatives) == 1 else {"anyOf": alternatives}
+    }
 
 
 def _first_line(handler: Any) -> str:

@@ -23,7 +23,11 @@ def limit_of(ctx: Context, maximum: int = MAX_LIMIT) -> int:
     if text is None or text == "":
         return maximum
     if not text.isascii() or not text.isdigit():
-        raise BadRequest("limit param must be an integer" if not text.startswith("-") else "limit param must be positive")
+        raise BadRequest(
+            "limit param must be an integer"
+            if not text.startswith("-")
+            else "limit param must be positive"
+        )
     return min(int(text), maximum)
 
 
@@ -59,7 +63,7 @@ def next_link(ctx: Context, marker: str) -> str:
     return ctx.url(ctx.path) + "?" + urlencode([*params, ("marker", marker)])
 
 
-def links(ctx: Context, page: Sequence[Any], more: bool, ident: Any) -> list[Mapping[str, str]]:
+def links(ctx: Context, page: Sequence[Any], ident: Any, *, more: bool) -> list[Mapping[str, str]]:
     """Return the `<collection>_links` list of Nova, Cinder and Neutron."""
     if not more or not page:
         return []

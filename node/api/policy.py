@@ -183,10 +183,14 @@ def collect(defaults: Iterable[Mapping[str, str]], override_file: str) -> Polici
             overrides = json.loads(Path(override_file).read_text())
         except (OSError, ValueError) as error:
             raise ConfigError(f"Cannot read the policy file {override_file}: {error}") from error
-        if not isinstance(overrides, dict) or not all(isinstance(v, str) for v in overrides.values()):
+        if not isinstance(overrides, dict) or not all(
+            isinstance(v, str) for v in overrides.values()
+        ):
             raise ConfigError(f"The policy file {override_file} is not an object of strings")
         unknown = set(overrides) - set(merged)
         if unknown:
-            raise ConfigError(f"{override_file} has rules that nothing uses: {', '.join(sorted(unknown))}")
+            raise ConfigError(
+                f"{override_file} has rules that nothing uses: {', '.join(sorted(unknown))}"
+            )
         merged.update(overrides)
     return Policies(merged)

@@ -65,7 +65,7 @@ class ApiServer(BaseApplication):
             "graceful_timeout": _GRACE_S,
             "limit_request_line": 16382,
             "limit_request_field_size": 16384,
-            "worker_tmp_dir": "/dev/shm",
+            "worker_tmp_dir": "/dev/shm",  # noqa: S108 - gunicorn makes and unlinks a private file there
             "forwarded_allow_ips": "",
             "control_socket_disable": True,
             "proc_name": "hedgerow-api",

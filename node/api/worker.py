@@ -82,7 +82,7 @@ class ApiWorker(ThreadWorker):
 
     def handle_request(self, req: Any, conn: Any) -> Any:
         """Serve one request."""
-        if req._expected_100_continue:
-            req._expected_100_continue = False
+        if req._expected_100_continue:  # noqa: SLF001 - see the module
+            req._expected_100_continue = False  # noqa: SLF001
             req.body = LazyContinue(req, conn.sock)
         return super().handle_request(req, conn)

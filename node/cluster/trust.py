@@ -3,7 +3,7 @@
 Private keys are files of mode 0600 in a directory of mode 0700; nothing here is ever logged.
 """
 
-import datetime
+import datetime as dt
 import ipaddress
 import os
 from collections.abc import Sequence
@@ -38,7 +38,7 @@ def ensure(directory: Path, names: Sequence[str], clock: Clock) -> ServerFiles:
     files = ServerFiles(
         ca=directory / "ca.pem", certificate=directory / "server.pem", key=directory / "server.key"
     )
-    now = datetime.datetime.fromtimestamp(clock.now_us() / 1_000_000, datetime.UTC)
+    now = dt.datetime.fromtimestamp(clock.now_us() / 1_000_000, dt.UTC)
     ca_key_file = directory / "ca.key"
     if not (files.ca.exists() and ca_key_file.exists()):
         ca_key = ec.generate_private_key(ec.SECP256R1())
@@ -59,7 +59,7 @@ def ensure(directory: Path, names: Sequence[str], clock: Clock) -> ServerFiles:
     return files
 
 
-def _is_good(files: ServerFiles, names: Sequence[str], now: datetime.datetime) -> bool:
+def _is_good(files: ServerFiles, names: Sequence[str], now: dt.datetime) -> bool:
     if not (files.certificate.exists() and files.key.exists()):
         return False
     try:
@@ -69,7 +69,7 @@ def _is_good(files: ServerFiles, names: Sequence[str], now: datetime.datetime) -
     except (ValueError, x509.ExtensionNotFound):
         return False
     wanted = {str(name.value) for name in _alternatives(names)}
-    fresh = certificate.not_valid_after_utc - now > datetime.timedelta(days=_RENEW_DAYS)
+    fresh = certificate.not_valid_after_utc - now > dt.timedelta(days=_RENEW_DAYS)
     return (
         matches
         and fresh
@@ -78,9 +78,7 @@ def _is_good(files: ServerFiles, names: Sequence[str], now: datetime.datetime) -
     )
 
 
-def _certificate_authority(
-    key: ec.EllipticCurvePrivateKey, now: datetime.datetime
-) -> x509.Certificate:
+def _certificate_authority(key: ec.EllipticCurvePrivateKey, now: dt.datetime) -> x509.Certificate:
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Hedgerow cluster CA")])
     usage = x509.KeyUsage(
         digital_signature=True, key_cert_sign=True, crl_sign=True, content_commitment=False,
@@ -88,7 +86,7 @@ def _certificate_authority(
         decipher_only=False,
     )  # fmt: skip
     return (
-        _builder(name, name, key.public_key(), now, datetime.timedelta(days=365 * _CA_YEARS))
+        _builder(name, name, key.public_key(), now, dt.timedelta(days=365 * _CA_YEARS))
         .add_extension(x509.BasicConstraints(ca=True, path_length=1), critical=True)
         .add_extension(usage, critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
@@ -101,7 +99,7 @@ def _server(
     ca_key: ec.EllipticCurvePrivateKey,
     ca: x509.Certificate,
     names: Sequence[str],
-    now: datetime.datetime,
+    now: dt.datetime,
 ) -> x509.Certificate:
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0][:64])])
     usages = x509.ExtendedKeyUsage(
@@ -109,7 +107,7 @@ def _server(
     )
     issuer_id = x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key())
     return (
-        _builder(subject, ca.subject, key.public_key(), now, datetime.timedelta(days=_SERVER_DAYS))
+        _builder(subject, ca.subject, key.public_key(), now, dt.timedelta(days=_SERVER_DAYS))
         .add_extension(x509.SubjectAlternativeName(_alternatives(names)), critical=False)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(usages, critical=False)
@@ -122,8 +120,8 @@ def _builder(
     subject: x509.Name,
     issuer: x509.Name,
     key: ec.EllipticCurvePublicKey,
-    now: datetime.datetime,
-    lifetime: datetime.timedelta,
+    now: dt.datetime,
+    lifetime: dt.timedelta,
 ) -> x509.CertificateBuilder:
     return (
         x509.CertificateBuilder()
@@ -131,7 +129,7 @@ def _builder(
         .issuer_name(issuer)
         .public_key(key)
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=_EARLIER_DAYS))
+        .not_valid_before(now - dt.timedelta(days=_EARLIER_DAYS))
         .not_valid_after(now + lifetime)
     )
 

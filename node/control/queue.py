@@ -101,7 +101,7 @@ class KeyQueue:
                 self._ready[key] = None
             self._condition.notify_all()
 
-    def pause(self, paused: bool) -> None:
+    def pause(self, *, paused: bool) -> None:
         """Stop or go on giving out keys."""
         with self._condition:
             self.paused = paused

@@ -73,10 +73,10 @@ class Reconciler(ABC):
     def __init__(self, control: Control) -> None:
         self.control = control
 
-    def start(self) -> None:
+    def start(self) -> None:  # noqa: B027 - most have nothing to open
         """Open what is needed; called once before the first `keys`. May raise: it is tried again."""
 
-    def stop(self) -> None:
+    def stop(self) -> None:  # noqa: B027 - most have nothing to release
         """Release what `start` opened. The world is left as it is: VMs and networks outlive the daemon."""
 
     @abstractmethod
@@ -84,7 +84,7 @@ class Reconciler(ABC):
         """Return every key to look at on a resync: those of the rows and those found in the world."""
 
     @abstractmethod
-    def affected(self, row_type: type[Row], id: str) -> Iterable[str]:  # noqa: A002
+    def affected(self, row_type: type[Row], id: str) -> Iterable[str]:
         """Return the keys that a changed (or removed) row concerns. Must be cheap: indexed reads only."""
 
     @abstractmethod

@@ -54,7 +54,7 @@ class ReconcilerState(Frozen):
 class NodeControl(Control):
     """The control that reconcilers of this node get."""
 
-    def __init__(  # noqa: PLR0913
+    def __init__(
         self,
         *,
         node_id: NodeId,
@@ -89,7 +89,10 @@ class NodeControl(Control):
         txn = Txn(request_id=self.ids.uuid(), ops=tuple(ops), frees=frees)
         outcome = decode_outcome(self._propose(encode_txn(txn), _COMMIT_TIMEOUT_S))
         if not isinstance(outcome, Applied):
-            log.debug("report refused", extra={"reason": outcome.reason, "row": f"{outcome.table}/{outcome.id}"})
+            log.debug(
+                "report refused",
+                extra={"reason": outcome.reason, "row": f"{outcome.table}/{outcome.id}"},
+            )
         return isinstance(outcome, Applied)
 
     def stopping(self) -> bool:
@@ -111,8 +114,12 @@ class _Runner:
         self.tables = {row_type.__table__.name: row_type for row_type in reconciler.watches}
         count = max(1, reconciler.workers)
         names = [f"{reconciler.name}-{number}" for number in range(count)]
-        self.threads = [threading.Thread(target=self._work, name=name, daemon=True) for name in names]
-        self.starter = threading.Thread(target=self._start, name=f"{reconciler.name}-start", daemon=True)
+        self.threads = [
+            threading.Thread(target=self._work, name=name, daemon=True) for name in names
+        ]
+        self.starter = threading.Thread(
+            target=self._start, name=f"{reconciler.name}-start", daemon=True
+        )
 
     def _start(self) -> None:
         """Start the reconciler, again and again until it can; then look at everything."""
@@ -124,7 +131,9 @@ class _Runner:
             except Exception:
                 attempt += 1
                 wait_s = delay_s(attempt)
-                log.exception("reconciler %s cannot start, again in %.1f s", self.reconciler.name, wait_s)
+                log.exception(
+                    "reconciler %s cannot start, again in %.1f s", self.reconciler.name, wait_s
+                )
                 self.control.stop_event.wait(wait_s)
         if self.control.stopping():
             return
@@ -147,7 +156,9 @@ class _Runner:
             try:
                 self.queue.add(self.reconciler.affected(row_type, row_id))
             except Exception:
-                log.exception("reconciler %s cannot tell what a change concerns", self.reconciler.name)
+                log.exception(
+                    "reconciler %s cannot tell what a change concerns", self.reconciler.name
+                )
 
     def _work(self) -> None:
         while not self.control.stopping():
@@ -197,7 +208,9 @@ class _Runner:
         queued = self.queue.state()
         with self._lock:
             failures = tuple(
-                Failure(key=key, attempts=attempts, error=error, next_s=round(max(0.0, at - now), 1))
+                Failure(
+                    key=key, attempts=attempts, error=error, next_s=round(max(0.0, at - now), 1)
+                )
                 for key, (attempts, error, at) in sorted(self._failures.items())
             )
         return ReconcilerState(
@@ -217,7 +230,9 @@ class Runtime:
 
     def __init__(self, control: NodeControl, reconcilers: Iterable[Reconciler]) -> None:
         self._control = control
-        self._runners = {reconciler.name: _Runner(reconciler, control) for reconciler in reconcilers}
+        self._runners = {
+            reconciler.name: _Runner(reconciler, control) for reconciler in reconcilers
+        }
         self._changes: queue.SimpleQueue[Changes | None] = queue.SimpleQueue()
         self._router = threading.Thread(target=self._route, name="router", daemon=True)
         control.waker = self._wake
@@ -250,11 +265,11 @@ class Runtime:
                 except Exception:
                     log.exception("reconciler %s cannot stop cleanly", runner.reconciler.name)
 
-    def pause(self, name: str, paused: bool) -> bool:
+    def pause(self, name: str, *, paused: bool) -> bool:
         """Stop or go on with a reconciler; say whether there is one of that name."""
         runner = self._runners.get(name)
         if runner is not None:
-            runner.queue.pause(paused)
+            runner.queue.pause(paused=paused)
         return runner is not None
 
     def state(self) -> list[ReconcilerState]:

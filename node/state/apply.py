@@ -84,11 +84,15 @@ class Applier:
             raise RefusedOp(_integrity(number, table, row_id, str(error))) from error
         except sqlite3.OperationalError as error:
             if any(text in str(error) for text in _DATA_ERRORS):
-                raise RefusedOp(Refused(op=number, reason="malformed", table=table, id=row_id)) from error
+                raise RefusedOp(
+                    Refused(op=number, reason="malformed", table=table, id=row_id)
+                ) from error
             raise MachineFault(f"The row store cannot be written: {error}") from error
 
     def _rev(self, table: str, row_id: str) -> int:
-        found = self.db.execute(f'SELECT rev FROM "{_name(table)}" WHERE id=?', (row_id,)).fetchone()
+        found = self.db.execute(
+            f'SELECT rev FROM "{_name(table)}" WHERE id=?', (row_id,)
+        ).fetchone()
         return found[0] if found else 0
 
     def _check(self, number: int, op: Check) -> None:
@@ -118,7 +122,9 @@ class Applier:
             fields = msgspec.json.decode(op.fields, type=dict[str, msgspec.Raw])
             document = msgspec.json.decode(found[0], type=dict[str, msgspec.Raw])
         except msgspec.MsgspecError as error:
-            raise RefusedOp(Refused(op=number, reason="malformed", table=op.table, id=op.id)) from error
+            raise RefusedOp(
+                Refused(op=number, reason="malformed", table=op.table, id=op.id)
+            ) from error
         document.update(fields)
         text = msgspec.json.encode(document).decode()
         self.db.execute(f'UPDATE "{name}" SET rev=?, doc=? WHERE id=?', (seq, text, op.id))
@@ -149,13 +155,15 @@ class Applier:
 
 def _name(table: str) -> str:
     """Return a table name that is safe inside double quotes; an unsafe one names no table."""
-    return table if table.replace("_", "").isalnum() and table not in schema._RESERVED else "-"
+    return table if table.replace("_", "").isalnum() and table not in schema.RESERVED else "-"
 
 
 def _integrity(number: int, table: str, row_id: str, message: str) -> Refused:
     """Translate SQLite's constraint message: `UNIQUE constraint failed: t.a, t.b`."""
     if "UNIQUE" not in message:
         return Refused(op=number, reason="malformed", table=table, id=row_id)
-    columns = tuple(part.strip().rpartition(".")[2] for part in message.partition(": ")[2].split(","))
+    columns = tuple(
+        part.strip().rpartition(".")[2] for part in message.partition(": ")[2].split(",")
+    )
     reason = "exists" if columns == ("id",) else "unique"
     return Refused(op=number, reason=reason, table=table, id=row_id, columns=columns)

@@ -104,7 +104,9 @@ class Machine:
         return answer
 
     def _answer(self, txn: Txn) -> bytes | None:
-        found = self.db.execute("SELECT outcome FROM requests WHERE id=?", (txn.request_id,)).fetchone()
+        found = self.db.execute(
+            "SELECT outcome FROM requests WHERE id=?", (txn.request_id,)
+        ).fetchone()
         return found[0] if found else None
 
     def _replayed(self, data: bytes) -> Outcome:
@@ -179,7 +181,10 @@ class Machine:
         try:
             if source.execute("PRAGMA integrity_check").fetchone()[0] != "ok":
                 raise MachineFault(f"The snapshot {path} is damaged")
-            if source.execute("SELECT value FROM meta WHERE key='applied'").fetchone()[0] < self._applied:
+            if (
+                source.execute("SELECT value FROM meta WHERE key='applied'").fetchone()[0]
+                < self._applied
+            ):
                 raise MachineFault(f"The snapshot {path} is older than the store")
             source.backup(self.db, pages=-1)
         except sqlite3.Error as error:

@@ -27,7 +27,11 @@ class Reader:
 
     def __init__(self, path: Path) -> None:
         self._db = sqlite3.connect(
-            f"file:{path}?mode=ro", uri=True, isolation_level=None, check_same_thread=False, cached_statements=512
+            f"file:{path}?mode=ro",
+            uri=True,
+            isolation_level=None,
+            check_same_thread=False,
+            cached_statements=512,
         )
         self._db.execute("PRAGMA query_only=1")
         self._db.execute("PRAGMA mmap_size=268435456")
@@ -35,13 +39,13 @@ class Reader:
         self.memo: dict[str, Any] = {}
         """What plugins remember between reads, by their name; they forget it when `generation` has moved."""
 
-    def get(self, row_type: type[R], id: str) -> R | None:  # noqa: A002
+    def get(self, row_type: type[R], id: str) -> R | None:
         """Return the row with that id, or None."""
         sql = f'SELECT rev, doc FROM "{row_type.__table__.name}" WHERE id=?'
         found = self._run(sql, (id,)).fetchone()
         return self._load(row_type, found) if found else None
 
-    def must(self, row_type: type[R], id: str, message: str = "") -> R:  # noqa: A002
+    def must(self, row_type: type[R], id: str, message: str = "") -> R:
         """Return the row with that id.
 
         Raises:
@@ -71,7 +75,9 @@ class Reader:
         `where` adds comparisons (field, operator, value). Any field may be used; declared ones are indexed.
         """
         clause, values = self._where(row_type, where, filters)
-        order = ", ".join(f"{_column(row_type, f)} {'DESC' if d == 'desc' else 'ASC'}" for f, d in order_by)
+        order = ", ".join(
+            f"{_column(row_type, f)} {'DESC' if d == 'desc' else 'ASC'}" for f, d in order_by
+        )
         sql = f'SELECT rev, doc FROM "{row_type.__table__.name}"{clause}'
         if order:
             sql += f" ORDER BY {order}"
@@ -81,11 +87,17 @@ class Reader:
         return [load(row_type, found) for found in self._run(sql, values)]
 
     def count(
-        self, row_type: type[Row], *, where: Sequence[tuple[str, str, str | int]] = (), **filters: Filter
+        self,
+        row_type: type[Row],
+        *,
+        where: Sequence[tuple[str, str, str | int]] = (),
+        **filters: Filter,
     ) -> int:
         """Return how many rows have these values."""
         clause, values = self._where(row_type, where, filters)
-        found = self._run(f'SELECT count(*) FROM "{row_type.__table__.name}"{clause}', values).fetchone()
+        found = self._run(
+            f'SELECT count(*) FROM "{row_type.__table__.name}"{clause}', values
+        ).fetchone()
         return int(found[0]) if found else 0
 
     def counter(self, name: str) -> int:

@@ -24,7 +24,9 @@ class Table(Frozen):
     @property
     def columns(self) -> tuple[str, ...]:
         """Return the fields that get a generated column, sorted."""
-        return tuple(sorted({c for group in (*self.indexes, *self.unique) for c in group} - {"id", "rev"}))
+        return tuple(
+            sorted({c for group in (*self.indexes, *self.unique) for c in group} - {"id", "rev"})
+        )
 
 
 class Row(Frozen):

@@ -15,7 +15,7 @@ FORMAT_VERSION = 1
 """Version of the tables below; a store of a newer format is refused."""
 
 _IDENTIFIER = re.compile(r"[a-z][a-z0-9_]{0,62}")
-_RESERVED = {"meta", "requests", "counters", "generations", "declarations"}
+RESERVED = {"meta", "requests", "counters", "generations", "declarations"}
 
 
 def create(db: sqlite3.Connection) -> None:
@@ -27,9 +27,13 @@ def create(db: sqlite3.Connection) -> None:
     utils = sqlite_utils.Database(db, execute_plugins=False)
     options: dict[str, Any] = {"strict": True, "if_not_exists": True}
     utils.table("meta").create({"key": str, "value": int}, pk="key", not_null={"value"}, **options)
-    utils.table("counters").create({"id": str, "value": int}, pk="id", not_null={"value"}, **options)
+    utils.table("counters").create(
+        {"id": str, "value": int}, pk="id", not_null={"value"}, **options
+    )
     utils.table("generations").create({"id": str, "seq": int}, pk="id", not_null={"seq"}, **options)
-    utils.table("declarations").create({"id": str, "spec": str}, pk="id", not_null={"spec"}, **options)
+    utils.table("declarations").create(
+        {"id": str, "spec": str}, pk="id", not_null={"spec"}, **options
+    )
     requests = {"id": str, "entry": int, "outcome": bytes}
     utils.table("requests").create(requests, pk="id", not_null={"entry", "outcome"}, **options)
     utils.table("requests").create_index(["entry"], if_not_exists=True)
@@ -55,7 +59,7 @@ def define(db: sqlite3.Connection, table: Table) -> bool:
     Columns and indexes are only ever added. A declaration that is not newer changes nothing.
     """
     names = (table.name, *table.columns)
-    if table.name in _RESERVED or not all(_IDENTIFIER.fullmatch(name) for name in names):
+    if table.name in RESERVED or not all(_IDENTIFIER.fullmatch(name) for name in names):
         return False
     old = declared(db).get(table.name)
     if old is not None and old.version >= table.version:

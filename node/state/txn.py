@@ -162,7 +162,7 @@ def check(row: Row) -> Check:
     return Check(row.__table__.name, row.id, row.rev)
 
 
-def patch(row_type: type[Row], id: str, **fields: Any) -> Patch:  # noqa: A002
+def patch(row_type: type[Row], id: str, **fields: Any) -> Patch:
     """Return the operation that replaces fields of a row.
 
     Raises:
@@ -170,11 +170,13 @@ def patch(row_type: type[Row], id: str, **fields: Any) -> Patch:  # noqa: A002
     """
     unknown = set(fields) - set(row_type.__struct_fields__) | (set(fields) & {"id", "rev"})
     if unknown:
-        raise AttributeError(f"{row_type.__name__} rows have no field to patch named {sorted(unknown)}")
+        raise AttributeError(
+            f"{row_type.__name__} rows have no field to patch named {sorted(unknown)}"
+        )
     return Patch(row_type.__table__.name, id, msgspec.json.encode(fields).decode())
 
 
-def delete(row_type: type[Row], id: str, *, must_exist: bool = False) -> Delete:  # noqa: A002
+def delete(row_type: type[Row], id: str, *, must_exist: bool = False) -> Delete:
     """Return the operation that removes a row."""
     return Delete(row_type.__table__.name, id, must_exist)
 

@@ -212,7 +212,7 @@ class Cloud:
         )
         return text
 
-    def request(  # noqa: PLR0913
+    def request(
         self,
         method: str,
         path: str,
@@ -231,7 +231,13 @@ class Cloud:
             sent.setdefault("Content-Type", "application/json")
         path, _mark, query = path.partition("?")
         result = self._client.simulate_request(
-            method, path, body=body, headers=sent, query_string=query, host="cloud.test", protocol="https"
+            method,
+            path,
+            body=body,
+            headers=sent,
+            query_string=query,
+            host="cloud.test",
+            protocol="https",
         )
         return Answer(status=result.status_code, headers=result.headers, body=result.content)
 

@@ -1,0 +1,121 @@
+"""The lab's node as a background process: start, find, stop, destroy."""
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from node.errors import Unavailable
+from node.lab.place import Place, write
+
+_STOP_S = 40.0
+_START_S = 60.0
+
+
+def running_pid(place: Place) -> int | None:
+    """Return the supervisor's process id when it runs. A file left by another life of the machine names no one."""
+    try:
+        pid = int(place.pid.read_text())
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except (OSError, ValueError):
+        return None
+    return pid if str(place.config).encode() in words and b"run" in words else None
+
+
+def start(place: Place) -> int:
+    """Start the node in the background and return its process id; one that runs already is left alone."""
+    pid = running_pid(place)
+    if pid is not None:
+        return pid
+    argv = [sys.executable, "-m", "node.cli", "run", "--config", str(place.config)]
+    with place.log.open("ab") as log:
+        process = subprocess.Popen(
+            argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd="/"
+        )
+    write(place.pid, f"{process.pid}\n".encode(), 0o644)
+    return process.pid
+
+
+def children(pid: int) -> list[int]:
+    """Return the process ids of the core and the API server."""
+    found = []
+    with contextlib.suppress(OSError):
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            found += [int(child) for child in (task / "children").read_text().split()]
+    return found
+
+
+def wait_until(
+    what: str, ready: Callable[[], bool], place: Place, timeout_s: float = _START_S
+) -> None:
+    """Wait for a condition while the node runs.
+
+    Raises:
+        Unavailable: the node ended, or the time is over; names the log and what to do.
+    """
+    deadline = time.monotonic() + timeout_s
+    while not ready():
+        if running_pid(place) is None:
+            raise Unavailable(
+                f"The node ended before {what}: read {place.log}, then try `hedgerow doctor`"
+            )
+        if time.monotonic() > deadline:
+            raise Unavailable(
+                f"{what} took more than {timeout_s:.0f} s: read {place.log}, "
+                f"then try `hedgerow status --config {place.config}`"
+            )
+        time.sleep(0.05)
+
+
+def stop(place: Place) -> bool:
+    """Stop the node; running VMs, networks and libvirt stay. Say whether it ran."""
+    pid = running_pid(place)
+    if pid is None:
+        place.pid.unlink(missing_ok=True)
+        return False
+    everyone = [pid, *children(pid)]
+    os.kill(pid, signal.SIGTERM)
+    deadline = time.monotonic() + _STOP_S
+    while any(Path(f"/proc/{one}/cmdline").exists() and _is_ours(one) for one in everyone):
+        if time.monotonic() > deadline:
+            for one in everyone:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(one, signal.SIGKILL)
+        time.sleep(0.05)
+    place.pid.unlink(missing_ok=True)
+    return True
+
+
+def teardown(place: Place) -> None:
+    """Remove what the node made outside of its directory: VMs, libvirt, namespaces, bridges, nft tables.
+
+    Raises:
+        Unavailable: it could not; names the log.
+    """
+    argv = [sys.executable, "-m", "node.daemon", "teardown", str(place.config)]
+    with place.log.open("ab") as log:
+        code = subprocess.run(
+            argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, check=False, cwd="/"
+        ).returncode
+    if code:
+        raise Unavailable(
+            f"Not everything could be removed: read the end of {place.log}, then repeat --destroy"
+        )
+
+
+def remove(place: Place) -> None:
+    """Remove the lab's directory."""
+    shutil.rmtree(place.directory)
+
+
+def _is_ours(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state != "Z"
