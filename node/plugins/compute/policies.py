@@ -36,6 +36,7 @@ _ADMINS = (
     "servers:show:host_status",
     "servers:create:forced_host",
     "servers:create:requested_destination",
+    "servers:create:zero_disk_flavor",
     "os-extended-server-attributes",
     "os-admin-actions:reset_state",
     "os-lock-server:unlock:unlock_override",

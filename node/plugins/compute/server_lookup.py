@@ -1,0 +1,67 @@
+"""Find a server for a request, and what is around it: nodes, ports, extras. Batches only: lists are long."""
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+from node.plugins.compute.tables import Server, ServerExtra, ServerGone
+from node.sdk import Context, Frozen, NodeRow, NotFound, PortState
+
+
+class Surroundings(Frozen):
+    """What the views of servers need besides their rows."""
+
+    nodes: dict[str, NodeRow]
+    ports: dict[str, list[PortState]]
+    extras: dict[str, ServerExtra]
+
+
+def find(ctx: Context, server_id: str, rule: str = "") -> Server:
+    """Return a server that the caller may know of, and do `rule` with.
+
+    Raises:
+        NotFound: 404, no such server, or one of another project.
+        Forbidden: 403, the policy refuses.
+    """
+    server = ctx.db.get(Server, server_id)
+    if server is None or not (ctx.token.is_admin or server.project_id == ctx.project_id):
+        raise NotFound(f"Instance {server_id} could not be found.")
+    if rule:
+        ctx.require(rule, server)
+    return server
+
+
+def find_gone(ctx: Context, server_id: str) -> Server:
+    """Return a server, be it deleted already.
+
+    Raises:
+        NotFound: 404.
+    """
+    server = ctx.db.get(Server, server_id) or ctx.db.get(ServerGone, server_id)
+    if server is None or not (ctx.token.is_admin or server.project_id == ctx.project_id):
+        raise NotFound(f"Instance {server_id} could not be found.")
+    return server
+
+
+def ports_of(ctx: Context, servers: Sequence[Server]) -> dict[str, list[PortState]]:
+    """Return the interfaces of servers, by server."""
+    ids = [server.id for server in servers]
+    states: Any = ctx.hook.port_states(db=ctx.db, server_ids=ids) if ids else None
+    return dict(states or {})
+
+
+def surroundings(ctx: Context, servers: Sequence[Server], *, extras: bool) -> Surroundings:
+    """Return what the views of these servers need; `extras` asks for user data too."""
+    found = (
+        ctx.db.rows(ServerExtra, id=[server.id for server in servers]) if extras and servers else []
+    )
+    return Surroundings(
+        nodes={node.id: node for node in ctx.db.rows(NodeRow)},
+        ports=ports_of(ctx, servers),
+        extras={extra.id: extra for extra in found},
+    )
+
+
+def host_id(project_id: str, host: str) -> str:
+    """Return the name under which a project sees a host: equal for equal hosts, and nothing more."""
+    return hashlib.sha224((project_id + host).encode()).hexdigest() if host else ""
