@@ -105,7 +105,7 @@ class Node:
     def report(self) -> None:
         """Write what this node has and can into its row, when that changed."""
         facts: dict[str, str] = {}
-        for _name, some in self.host.gather("node_facts"):
+        for _name, some in self.host.gather("node_facts", control=self.control):
             facts.update(some)
         numbers = {
             name: int(facts.pop(name))

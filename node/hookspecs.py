@@ -56,8 +56,11 @@ def seed_rows(db: "Reader", now_us: int, config: "Config") -> Sequence["AnyOp"]:
 
 
 @hookspec
-def node_facts() -> Mapping[str, str]:  # type: ignore[empty-body]
-    """Return facts of this node for its row, for example `virt_type`. Called in the core at start and every minute."""
+def node_facts(control: "Control") -> Mapping[str, str]:  # type: ignore[empty-body]
+    """Return facts of this node for its row, for example `virt_type`. Called in the core at start and every minute.
+
+    `vcpus`, `memory_mib` and `disk_gib` (decimal) become the row's columns. Must return at once.
+    """
 
 
 @hookspec
