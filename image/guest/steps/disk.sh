@@ -35,9 +35,10 @@ make_boot_partition() {
 
 # The features are spelt out: what mke2fs makes by default changes, and the guest's kernel may be older than it.
 make_root_partition() {
+  truncate -s "${root_mib}M" "$1"
   mke2fs -q -F -t ext4 -b 4096 -m 0 -N 4096 -L hedgerow-root -J size=4 -E resize=268435455,lazy_itable_init=0 \
     -O none,has_journal,ext_attr,resize_inode,dir_index,filetype,extent,flex_bg,sparse_super,large_file,huge_file,\
-dir_nlink,extra_isize,metadata_csum -d "$2" "$1" "${root_mib}M"
+dir_nlink,extra_isize,metadata_csum -d "$2" "$1"
 }
 
 # Print the 512 bytes of the boot record: code from $1, a FAT partition of $2 MiB (active) and the root.

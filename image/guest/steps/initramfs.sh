@@ -17,5 +17,5 @@ make_initramfs() {
   depmod -b "$tree" "$kernel_release"
   rm -f "$tree/lib/modules/$kernel_release"/modules.builtin.* "$tree/lib/modules/$kernel_release"/*.bin
   install -m 755 "$here/initramfs/init" "$tree/init"
-  (cd "$tree" && find . | sort | cpio --quiet -o -H newc -R 0:0 | zstd -q -19 -T0) > "$2"
+  (cd "$tree" && find . | sort | cpio --quiet -o -H newc -R 0:0 | zstd -q -10 -T0) > "$2"
 }

@@ -27,8 +27,8 @@ library_packages() {
 
 # Write "FILE SIZE HASH PACKAGE=VERSION" of every package to file $1.
 plan_packages() {
-  local kernel own
-  kernel=$(kernel_package)
+  local own libs
+  kernel=${kernel:-$(kernel_package)}
   [ -n "$kernel" ] || die "apt knows no linux-image-cloud-amd64; run apt-get update"
   mapfile -t own < <(sed 's/#.*//' "$here/contents" | awk 'NF { print $1 }')
   mapfile -t libs < <(library_packages "${own[@]}")
