@@ -15,22 +15,22 @@ RELAY_PORT = 5353
 """Where the namespace's loopback takes questions that go on to the node's name servers."""
 
 _SAFE_NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
-_KNOWN_OPTIONS = frozenset(
-    """
-all-subnets-local arp-timeout boot-file-size bootfile-name classless-static-route client-arch client-
-interface-id client-machine-id default-ttl dns-server domain-name domain-search ethernet-encap
-extension-path ip-forward-enable irc-server log-server lpr-server max-datagram-reassembly mobile-ip-home
-mtu netbios-dd netbios-nodetype netbios-ns netbios-scope netmask nis+-domain nis+-server nis-domain nis-
-server nntp-server non-local-source-routing ntp-server policy-filter pop3-server root-path router
-router-discovery router-solicitation server-ip-address sip-server smtp-server static-route swap-server
-tcp-keepalive tcp-ttl tftp-server tftp-server-address time-offset trailer-encapsulation tzdb-timezone
-user-class vendor-class vendor-id-encap x-windows-dm x-windows-fs""".split()
-)
-_KNOWN_OPTIONS6 = frozenset(
-    """
+# What `dnsmasq --help dhcp` and `--help dhcp6` list: an unknown name would keep it from starting.
+_KNOWN_OPTIONS = """
+T1 T2 all-subnets-local arp-timeout boot-file-size bootfile-name classless-static-route client-arch
+client-interface-id client-machine-id default-ttl dns-server domain-name domain-search ethernet-encap
+extension-path ip-forward-enable ipv6-only irc-server log-server lpr-server max-datagram-reassembly
+mobile-ip-home mtu netbios-dd netbios-nodetype netbios-ns netbios-scope netmask nis+-domain nis+-server
+nis-domain nis-server nntp-server non-local-source-routing ntp-server policy-filter pop3-server
+posix-timezone rapid-commit root-path router router-discovery router-solicitation server-ip-address
+sip-server smtp-server static-route swap-server tcp-keepalive tcp-ttl tftp-server tftp-server-address
+time-offset trailer-encapsulation tzdb-timezone user-class vendor-class vendor-id-encap x-windows-dm
+x-windows-fs
+"""
+_KNOWN_OPTIONS6 = """
 bootfile-param bootfile-url dns-server domain-search information-refresh-time nis+-domain nis+-server
-nis-domain nis-server ntp-server sip-server sip-server-domain sntp-server""".split()
-)
+nis-domain nis-server ntp-server posix-timezone sip-server sip-server-domain sntp-server tzdb-timezone
+"""
 
 
 class DhcpPlan(Frozen):
@@ -227,7 +227,7 @@ def _port_options(port: Port) -> Iterable[str]:
         name = option.opt_name.strip().lower()
         if name.isdigit() and 0 < int(name) < 255:
             key = f"option6:{name}" if option.ip_version == 6 else name
-        elif name in known:
+        elif name in known.split():
             key = f"{prefix}{name}"
         else:
             continue

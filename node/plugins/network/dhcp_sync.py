@@ -119,8 +119,7 @@ class Dhcp:
     def _apply(self, plan: DhcpPlan) -> None:
         network = self._control.db.must(Network, plan.network_id)
         self._bridges.ensure(network)
-        if self._namespaces.ensure(plan.namespace):
-            self._bridges.links.forget(plan.namespace)
+        self._namespaces.ensure(plan.namespace)
         self._bridges.links.ensure_veth(plan.veth)
         dnsmasq = self._dnsmasq(plan.network_id)
         stale = stale_leases(dnsmasq.leases(), plan.owners)
@@ -144,7 +143,6 @@ class Dhcp:
         self._metadata.close(namespace)
         self._relay.close(namespace)
         self._bridges.links.remove(dhcp_link(network_id))
-        self._bridges.links.forget(namespace)
         if namespace in self._namespaces.names():
             self._namespaces.remove(namespace)
         with self._lock:

@@ -54,7 +54,6 @@ class Planes:
         self.metadata.stop()
         self.relay.stop()
         self.adverts.stop()
-        self.links.close()
 
     def inventory(self) -> dict[str, list[str]]:
         """Return what exists here under our naming, by kind: what leak tests count."""

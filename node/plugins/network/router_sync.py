@@ -67,8 +67,6 @@ class Routers:
         for network in networks:
             self._bridges.ensure(network)
         fresh = self._namespaces.ensure(plan.namespace)
-        if fresh:
-            self._links.forget(plan.namespace)
         self._namespaces.run(plan.namespace, lambda: write_sysctls(_SYSCTLS))
         table = self._table(plan.namespace, fresh=fresh)
         before = table.fragment("router") or EMPTY
@@ -106,7 +104,6 @@ class Routers:
             for name in self._links.names(namespace):
                 if name.startswith(("qr-", "qg-")):
                     self._links.remove(name, namespace)
-        self._links.forget(namespace)
         self._namespaces.remove(namespace)
         with self._lock:
             self._tables.pop(namespace, None)
