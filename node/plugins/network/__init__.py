@@ -1,1 +1,48 @@
 """The network service: Neutron v2.0 and its data plane."""
+
+from collections.abc import Mapping, Sequence
+
+from node.plugins.network import server_ports
+from node.plugins.network.service import SERVICE
+from node.plugins.network.tables import ROW_TYPES
+from node.sdk import (
+    AnyOp,
+    Context,
+    PortPlan,
+    PortRequest,
+    PortState,
+    Reader,
+    Row,
+    Service,
+    hookimpl,
+)
+
+
+@hookimpl
+def row_types() -> Sequence[type[Row]]:
+    """Return the rows of networks and all that hangs on them."""
+    return ROW_TYPES
+
+
+@hookimpl
+def services() -> Sequence[Service]:
+    """Return Neutron v2.0."""
+    return (SERVICE,)
+
+
+@hookimpl
+def port_plan(ctx: Context, request: PortRequest) -> PortPlan:
+    """Plan the ports of a new server."""
+    return server_ports.plan_ports(ctx, request)
+
+
+@hookimpl
+def port_release(db: Reader, server_id: str, now_us: int) -> Sequence[AnyOp]:
+    """Release the ports of a server."""
+    return server_ports.release_ports(db, server_id, now_us)
+
+
+@hookimpl
+def port_states(db: Reader, server_ids: Sequence[str]) -> Mapping[str, list[PortState]]:
+    """Return what compute needs of the ports of servers."""
+    return server_ports.states(db, server_ids)

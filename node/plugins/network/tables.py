@@ -119,7 +119,9 @@ class Segment(Row, frozen=True, kw_only=True):
 class Subnet(Named, frozen=True, kw_only=True):
     """An address range on a network."""
 
-    __table__ = Table(name="subnets", indexes=(("network_id",), ("project_id",), ("subnetpool_id",)))
+    __table__ = Table(
+        name="subnets", indexes=(("network_id",), ("project_id",), ("subnetpool_id",))
+    )
 
     network_id: str = ""
     ip_version: int = 4
@@ -214,7 +216,9 @@ class IpAllocation(Row, frozen=True, kw_only=True):
 class Router(Named, frozen=True, kw_only=True):
     """A router: a namespace on `node_id`. Interfaces are ports (see the module's docstring)."""
 
-    __table__ = Table(name="routers", indexes=(("project_id",), ("node_id",), ("external_network_id",)))
+    __table__ = Table(
+        name="routers", indexes=(("project_id",), ("node_id",), ("external_network_id",))
+    )
 
     admin_up: bool = True
     external_network_id: str = ""
@@ -234,7 +238,13 @@ class FloatingIp(Named, frozen=True, kw_only=True):
 
     __table__ = Table(
         name="floating_ips",
-        indexes=(("project_id",), ("port_id",), ("router_id",), ("floating_network_id",), ("address",)),
+        indexes=(
+            ("project_id",),
+            ("port_id",),
+            ("router_id",),
+            ("floating_network_id",),
+            ("address",),
+        ),
     )
 
     floating_network_id: str = ""
