@@ -165,6 +165,9 @@ RULES: Mapping[str, ActionRule] = MappingProxyType(
         ),
         "update_metadata": ActionRule(name="update_instance_metadata", states=_CHANGEABLE),
         "delete_metadata": ActionRule(name="delete_instance_metadata", states=_CHANGEABLE),
+        "update_tags": ActionRule(
+            name="tag", states=_CHANGEABLE | {"error", "rescued"}, tasks=frozenset()
+        ),
         "attach_interface": ActionRule(
             name="attach_interface", states=frozenset({"active", "paused", "stopped"})
         ),

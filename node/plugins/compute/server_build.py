@@ -1,0 +1,120 @@
+"""Makes what a server needs before it can run: its disks, its config drive, its domain.
+
+Each step looks first whether its result is there and makes it whole or not at all: a build that was cut off anywhere
+is simply run again.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+
+from node.plugins.compute import disk, names
+from node.plugins.compute.config_drive import make_config_drive
+from node.plugins.compute.disk import DiskError
+from node.plugins.compute.domain_xml import DomainPlan
+from node.plugins.compute.host import architecture
+from node.plugins.compute.hypervisor_config import HypervisorSection
+from node.plugins.compute.server_files import ServerFiles
+from node.plugins.compute.server_plan import domain_plan, flavor_of, root_size_bytes
+from node.plugins.compute.tables import FlavorFacts, Server
+from node.sdk import Control, ImageFacts, ImageSource, NotFound, PortState, ServerMetadata
+
+_GIB, _MIB = 2**30, 2**20
+
+
+class ServerBuilder:
+    """Builds servers of one node."""
+
+    def __init__(self, control: Control, files: ServerFiles, section: HypervisorSection) -> None:
+        self._control = control
+        self._files = files
+        self._section = section
+        self._state_dir: Path = control.config.state_dir
+
+    def ports(self, server: Server) -> Sequence[PortState]:
+        """Return the server's interfaces in their order."""
+        found: Mapping[str, Sequence[PortState]] | None = self._control.hook.port_states(
+            db=self._control.db, server_ids=[server.id]
+        )
+        return (found or {}).get(server.id, ())
+
+    def plan(self, server: Server, ports: Sequence[PortState], virt_type: str) -> DomainPlan:
+        """Return what the server's domain is made of."""
+        return domain_plan(
+            server,
+            ports,
+            self._properties(server),
+            self._section,
+            state_dir=self._state_dir,
+            virt_type=virt_type,
+            arch=architecture(),
+        )
+
+    def make_disks(self, server: Server) -> None:
+        """Make the disks and the config drive that are missing.
+
+        Raises:
+            DiskError: one cannot be made; the message names it.
+        """
+        self._files.directory(server.id)
+        flavor = flavor_of(server)
+        root = names.disk_path(self._state_dir, server.id)
+        if not root.exists():
+            self._make_root(server, flavor, root)
+        extra = root.with_name("disk.eph0")
+        if flavor.ephemeral_gib and not extra.exists():
+            disk.make_ephemeral(extra, flavor.ephemeral_gib * _GIB)
+        swap = root.with_name("disk.swap")
+        if flavor.swap_mib and not swap.exists():
+            disk.make_swap(swap, flavor.swap_mib * _MIB)
+        drive = names.config_drive_path(self._state_dir, server.id)
+        if server.config_drive and not drive.exists():
+            make_config_drive(drive, self._metadata(server))
+
+    def forget_disks(self, server: Server) -> None:
+        """Remove the disks of a server that is rebuilt from an image."""
+        base = self._files.record(server.id).base
+        self._files.remove_disks(server.id)
+        record = self._files.record(server.id)
+        self._files.remember(server.id, msgspec.structs.replace(record, base="", disk_job=server.job))
+        self._files.drop_base(base)
+
+    def _make_root(self, server: Server, flavor: FlavorFacts, root: Path) -> None:
+        if not server.image_id:
+            raise DiskError(f"server {server.id} boots from a volume, which this node cannot do yet")
+        source = None if self._files.find_base(server.image_id) else self._open_image(server.image_id)
+        try:
+            base, facts = self._files.keep_base(server.id, server.image_id, source)
+        except DiskError as error:
+            raise DiskError(f"Image {server.image_id} cannot be used: {error.message}") from error
+        finally:
+            if source is not None:
+                source.release()
+        size_bytes = root_size_bytes(flavor, facts.virtual_size_bytes)
+        disk.make_overlay(root, base, facts.format, size_bytes)
+
+    def _open_image(self, image_id: str) -> ImageSource | None:
+        try:
+            source: ImageSource | None = self._control.hook.image_open(
+                control=self._control, image_id=image_id
+            )
+        except NotFound as error:
+            raise DiskError(f"Image {image_id} cannot be used: {error.message}") from error
+        return source
+
+    def _properties(self, server: Server) -> Mapping[str, str]:
+        if not server.image_id:
+            return {}
+        facts: ImageFacts | None = self._control.hook.image_facts(
+            db=self._control.db, image_id=server.image_id
+        )
+        return facts.properties if facts is not None else {}
+
+    def _metadata(self, server: Server) -> Mapping[str, bytes]:
+        found: ServerMetadata | None = self._control.hook.metadata_of(
+            db=self._control.db, server_id=server.id
+        )
+        if found is None:
+            raise DiskError(f"there is no metadata of server {server.id} for its config drive")
+        return found.files
