@@ -1,6 +1,5 @@
 """What a test in namespaces needs: rows, the real reconcilers over them, and guests that are namespaces."""
 
-import os
 import subprocess
 import time
 from collections.abc import Callable
@@ -14,7 +13,6 @@ from node.plugins.network.tables import (
     ROUTER_GATEWAY,
     ROUTER_INTERFACE,
     ROW_TYPES,
-    AddressPair,
     FloatingIp,
     IpAllocation,
     Network,
@@ -129,6 +127,58 @@ class Guest:
     def fetch(self, url: str, ok: bool = True) -> str:
         """Return what a URL holds."""
         return self.run("busybox", "wget", "-q", "-T", "5", "-O", "-", url, ok=ok)
+
+
+    def connects(self, address: str, port: int) -> bool:
+        """Return whether a TCP connection comes about."""
+        script = f"exec 3<>/dev/tcp/{address}/{port} && echo open"
+        return "open" in self.run("timeout", "1", "bash", "-c", script, ok=False)
+
+
+class Pinger:
+    """Pings ten times a second for as long as it is open."""
+
+    def __init__(self, guest: Guest, address: str) -> None:
+        argv = ["ip", "netns", "exec", guest.namespace, "ping", "-i", "0.1", address]
+        self._file = guest.site.directory / f"{guest.namespace}.ping"
+        with self._file.open("w") as output:
+            self._process = subprocess.Popen(argv, stdout=output, stderr=subprocess.STDOUT)
+
+    def __enter__(self) -> "Pinger":
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._process.terminate()
+        self._process.wait()
+
+    def _numbers(self) -> list[int]:
+        text = self._file.read_text()
+        return [int(part.partition("icmp_seq=")[2].split()[0]) for part in text.splitlines() if "time=" in part]
+
+    def answers(self) -> int:
+        """Return how many answers came."""
+        return len(self._numbers())
+
+    def lost(self) -> int:
+        """Return how many questions before the last answer got none."""
+        numbers = self._numbers()
+        return max(numbers) - min(numbers) + 1 - len(numbers)
+
+
+class Listener:
+    """Accepts TCP connections in a guest for as long as it is open."""
+
+    def __init__(self, guest: Guest, port: int) -> None:
+        argv = ["ip", "netns", "exec", guest.namespace, "busybox", "nc", "-ll", "-p", str(port), "-e", "/bin/cat"]
+        self._process = subprocess.Popen(argv, stdin=subprocess.DEVNULL)
+        eventually(lambda: f":{port} " in guest.run("ss", "-ltn"), "nobody listens")
+
+    def __enter__(self) -> "Listener":
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._process.terminate()
+        self._process.wait()
 
 
 class Site:
@@ -309,6 +359,3 @@ class Site:
         )
         self.store(fip)
         return fip
-
-
-__all__ = ["AddressPair", "Guest", "Site", "eventually", "os", "run"]
