@@ -1,0 +1,60 @@
+"""Identity: Keystone's API version 3 over rows, with tokens that every worker checks by itself."""
+
+from collections.abc import Mapping, Sequence
+
+from node.plugins.identity.key_sync import IdentityUpkeep
+from node.plugins.identity.password_rules import Passwords
+from node.plugins.identity.section import IdentitySection
+from node.plugins.identity.seeds import seeds
+from node.plugins.identity.service import build
+from node.plugins.identity.tables import ROW_TYPES
+from node.plugins.identity.token_store import open_token
+from node.sdk import (
+    AnyOp,
+    Config,
+    Control,
+    Frozen,
+    Reader,
+    Reconciler,
+    Row,
+    Service,
+    Token,
+    hookimpl,
+)
+
+
+@hookimpl
+def row_types() -> Sequence[type[Row]]:
+    """Return the rows of the identity service."""
+    return ROW_TYPES
+
+
+@hookimpl
+def services() -> Sequence[Service]:
+    """Return the identity service."""
+    return [build(Passwords())]
+
+
+@hookimpl
+def config_sections() -> Mapping[str, type[Frozen]]:
+    """Return `[identity]`."""
+    return {"identity": IdentitySection}
+
+
+@hookimpl
+def reconcilers(control: Control) -> Sequence[Reconciler]:
+    """Return the upkeep of keys and revocations."""
+    return [IdentityUpkeep(control)]
+
+
+@hookimpl
+def seed_rows(db: Reader, now_us: int, config: Config) -> Sequence[AnyOp]:
+    """Return the default domain, projects, roles, region, keys and administrator."""
+    return seeds(db, now_us, config)
+
+
+@hookimpl
+def token_verify(db: Reader, token: str, now_us: int) -> Token | None:
+    """Return who a token stands for."""
+    session = open_token(db, token, now_us)
+    return session.token if session is not None else None
