@@ -59,11 +59,13 @@ class NullMachine:
 
 def core(directory: Path, kind: str, profile: str) -> None:
     machine = Machine(directory / "state.db") if kind == "rows" else NullMachine()
-    consensus = Consensus(machine, directory, directory / "core.sock", RaftSettings(node_id="bench"))
+    consensus = Consensus(
+        machine, directory, directory / "core.sock", RaftSettings(node_id="bench")
+    )
     if profile:
-        run = consensus._run
+        run = consensus._run  # noqa: SLF001
         profiler = cProfile.Profile()
-        consensus._run = lambda: profiler.runcall(run)  # type: ignore[method-assign]
+        consensus._run = lambda: profiler.runcall(run)  # noqa: SLF001
     consensus.start()
     consensus.propose(encode_txn(Txn(request_id="define", ops=(Define(TABLE),))), 5)
     print("ready", flush=True)
@@ -111,7 +113,10 @@ def worker(directory: Path, threads: int, seconds: float) -> None:
 
 def _spawn(*args: object) -> "subprocess.Popen[str]":
     process = subprocess.Popen(
-        [sys.executable, __file__, *map(str, args)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, __file__, *map(str, args)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     )
     assert process.stdout.readline() == "ready\n"
     return process
@@ -129,9 +134,20 @@ def _cpu(process: "subprocess.Popen[str]") -> list[float]:
 
 def measure(args: argparse.Namespace, directory: Path, concurrency: int) -> dict[str, float]:
     profile = f"{args.profile}.{concurrency}" if args.profile else ""
-    server = _spawn("--role", "core", "--dir", directory, "--machine", args.machine, "--profile", profile)
+    server = _spawn(
+        "--role", "core", "--dir", directory, "--machine", args.machine, "--profile", profile
+    )
     processes, threads = SHAPES[concurrency]
-    shape = ("--role", "worker", "--dir", directory, "--threads", threads, "--seconds", args.seconds)
+    shape = (
+        "--role",
+        "worker",
+        "--dir",
+        directory,
+        "--threads",
+        threads,
+        "--seconds",
+        args.seconds,
+    )
     workers = [_spawn(*shape) for _ in range(processes)]
     before = _cpu(server)
     for one in workers:
@@ -167,11 +183,17 @@ def bare_fsync(directory: Path, seconds: float = 1.0) -> dict[str, float]:
     os.close(descriptor)
     times.sort()
     count = len(times)
-    return {"rate": count / seconds, "p50": times[count // 2] * 1e3, "p99": times[int(count * 0.99)] * 1e3}
+    return {
+        "rate": count / seconds,
+        "p50": times[count // 2] * 1e3,
+        "p99": times[int(count * 0.99)] * 1e3,
+    }
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--seconds", type=float, default=4.0)
     parser.add_argument("--dir", type=Path, default=None, help="a directory on the disk to measure")
     parser.add_argument("--machine", choices=("rows", "null"), default="rows")
@@ -193,13 +215,17 @@ def report(args: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory(dir=args.dir, prefix="commits-") as name:
         directory = Path(name)
         row = bare_fsync(directory)
-        line = f"{'bare fdatasync':<16}{'':>8}{row['rate']:>8.0f}{row['p50']:>9.2f}{row['p99']:>9.2f}"
+        line = (
+            f"{'bare fdatasync':<16}{'':>8}{row['rate']:>8.0f}{row['p50']:>9.2f}{row['p99']:>9.2f}"
+        )
         print(f"{line}{'':>29}{os.getloadavg()[0]:>7.1f}")
         for concurrency, goal in GOALS.items():
             place = directory / str(concurrency)
             place.mkdir()
             row = measure(args, place, concurrency)
-            line = f"{f'concurrency {concurrency}':<16}{goal:>8}{row['rate']:>8.0f}{row['p50']:>9.2f}"
+            line = (
+                f"{f'concurrency {concurrency}':<16}{goal:>8}{row['rate']:>8.0f}{row['p50']:>9.2f}"
+            )
             line += f"{row['p99']:>9.2f}{row['core_ms']:>9.3f}{row['client_ms']:>11.3f}{row['rss']:>9.0f}"
             verdict = "" if row["rate"] >= goal else "  below the goal"
             print(f"{line}{os.getloadavg()[0]:>7.1f}{verdict}", flush=True)

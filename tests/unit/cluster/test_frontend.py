@@ -27,7 +27,7 @@ from node.testing.ledger import LedgerMachine, ledger_txn
 SETTINGS = RaftSettings(node_id="a", reserve_bytes=0, floor_bytes=0)
 
 
-def until(holds: Callable[[], bool], deadline_s: float = 10.0) -> None:
+def until(holds: Callable[[], bool], deadline_s: float = 30.0) -> None:
     end = time.monotonic() + deadline_s
     while not holds():
         assert time.monotonic() < end, "the condition did not come true in time"
@@ -238,6 +238,7 @@ def test_a_second_daemon_on_the_same_directory_is_refused(
     assert not (tmp_path / "other").exists()
 
 
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
 def test_a_forked_child_does_not_hold_the_directory(tmp_path: Path, machine: LedgerMachine) -> None:
     with running(tmp_path, machine):
         ours, theirs = socket.socketpair()
