@@ -16,15 +16,11 @@ def _ports(ctx: Context, server: Server) -> list[PortState]:
     return ports_of(ctx, [server]).get(server.id, [])
 
 
-def _plain(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [{"version": entry["version"], "addr": entry["addr"]} for entry in entries]
-
-
 def addresses(ctx: Context, server_id: str) -> dict[str, Any]:
     """List a server's addresses by network."""
     server = find(ctx, server_id, "os_compute_api:ips:index")
     found = server_view.addresses(_ports(ctx, server))
-    return {"addresses": {name: _plain(entries) for name, entries in found.items()}}
+    return {"addresses": server_view.plain(found)}
 
 
 def addresses_on(ctx: Context, server_id: str, network: str) -> dict[str, Any]:
@@ -33,7 +29,7 @@ def addresses_on(ctx: Context, server_id: str, network: str) -> dict[str, Any]:
     found = server_view.addresses(_ports(ctx, server))
     if network not in found:
         raise NotFound("Instance is not a member of specified network")
-    return {network: _plain(found[network])}
+    return server_view.plain({network: found[network]})
 
 
 def interface_view(ctx: Context, port: PortState) -> dict[str, Any]:

@@ -61,7 +61,7 @@ def common(ctx: Context, server: Server, around: Surroundings, seen: Rights) -> 
         "flavor": _flavor(ctx, server, seen),
         "created": iso_utc(server.created_at),
         "updated": iso_utc(server.updated_at),
-        "addresses": addresses(around.ports.get(server.id, ())),
+        "addresses": plain(addresses(around.ports.get(server.id, ()))),
         "accessIPv4": server.access_ipv4,
         "accessIPv6": server.access_ipv6,
         "OS-DCF:diskConfig": server.disk_config,
@@ -82,6 +82,7 @@ def detail(ctx: Context, server: Server, around: Surroundings, seen: Rights) -> 
     node = around.nodes.get(server.node_id)
     deleted_at = server.deleted_at if isinstance(server, ServerGone) else 0
     body |= {
+        "addresses": addresses(around.ports.get(server.id, ())),
         "key_name": server.key_name or None,
         "config_drive": "True" if server.config_drive else "",
         "OS-SRV-USG:launched_at": _when(server.launched_at),
@@ -122,6 +123,14 @@ def _address(address: str, version: int, kind: str, port: PortState) -> dict[str
         "addr": address,
         "OS-EXT-IPS:type": kind,
         "OS-EXT-IPS-MAC:mac_addr": port.mac,
+    }
+
+
+def plain(found: Mapping[str, list[dict[str, Any]]]) -> dict[str, list[dict[str, Any]]]:
+    """Return addresses without what extensions added: kind and MAC."""
+    return {
+        name: [{"version": entry["version"], "addr": entry["addr"]} for entry in entries]
+        for name, entries in found.items()
     }
 
 

@@ -9,7 +9,7 @@ from node.sdk import Context, Microversions, Route
 
 MICROVERSIONS = Microversions(
     minimum="2.1",
-    maximum="2.1",
+    maximum="2.96",
     service_type="compute",
     legacy_header="X-OpenStack-Nova-API-Version",
 )
