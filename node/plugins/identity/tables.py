@@ -9,7 +9,7 @@ from typing import Any
 from node.sdk import Frozen, Row, Table
 
 
-class User(Row):
+class User(Row, kw_only=True):
     """Somebody who can log in."""
 
     __table__ = Table(
@@ -30,7 +30,7 @@ class User(Row):
     extra: dict[str, Any] = {}
 
 
-class Project(Row):
+class Project(Row, kw_only=True):
     """A project or, with `is_domain`, a domain."""
 
     __table__ = Table(
@@ -53,7 +53,7 @@ class Project(Row):
     extra: dict[str, Any] = {}
 
 
-class Group(Row):
+class Group(Row, kw_only=True):
     """Users who get roles together."""
 
     __table__ = Table(name="identity_groups", unique=(("domain_id", "name"),))
@@ -64,7 +64,7 @@ class Group(Row):
     extra: dict[str, Any] = {}
 
 
-class Membership(Row):
+class Membership(Row, kw_only=True):
     """A user in a group. The id is `group_id:user_id`."""
 
     __table__ = Table(name="identity_memberships", indexes=(("user_id",), ("group_id",)))
@@ -73,7 +73,7 @@ class Membership(Row):
     user_id: str
 
 
-class Role(Row):
+class Role(Row, kw_only=True):
     """A name that policies know; with a domain, a name for other roles inside it."""
 
     __table__ = Table(name="identity_roles", unique=(("domain_id", "name"),))
@@ -85,7 +85,7 @@ class Role(Row):
     extra: dict[str, Any] = {}
 
 
-class Implication(Row):
+class Implication(Row, kw_only=True):
     """Who has the prior role has the implied one. The id is `prior_role_id:implied_role_id`."""
 
     __table__ = Table(
@@ -96,7 +96,7 @@ class Implication(Row):
     implied_role_id: str
 
 
-class Assignment(Row):
+class Assignment(Row, kw_only=True):
     """A role of a user or group on a project, domain or the system. The id joins all fields."""
 
     __table__ = Table(
@@ -115,7 +115,7 @@ class Assignment(Row):
     """Holds in the projects below the target, not on the target itself."""
 
 
-class Region(Row):
+class Region(Row, kw_only=True):
     """A region of the catalog."""
 
     __table__ = Table(name="identity_regions", indexes=(("parent_region_id",),))
@@ -125,7 +125,7 @@ class Region(Row):
     extra: dict[str, Any] = {}
 
 
-class CatalogService(Row):
+class CatalogService(Row, kw_only=True):
     """A service that somebody added to the catalog; the built-in ones are computed."""
 
     __table__ = Table(name="identity_services", indexes=(("type",),))
@@ -137,7 +137,7 @@ class CatalogService(Row):
     extra: dict[str, Any] = {}
 
 
-class Endpoint(Row):
+class Endpoint(Row, kw_only=True):
     """An address of a service of the catalog."""
 
     __table__ = Table(name="identity_endpoints", indexes=(("service_id",), ("region_id",)))
@@ -160,7 +160,7 @@ class AccessRule(Frozen):
     method: str = ""
 
 
-class ApplicationCredential(Row):
+class ApplicationCredential(Row, kw_only=True):
     """A secret with some of its user's roles on one project."""
 
     __table__ = Table(
@@ -181,7 +181,7 @@ class ApplicationCredential(Row):
     system: str | None = None
 
 
-class StoredAccessRule(Row):
+class StoredAccessRule(Row, kw_only=True):
     """An access rule of a user: it outlives the credential that brought it."""
 
     __table__ = Table(name="identity_access_rules", indexes=(("user_id",),))
@@ -192,7 +192,7 @@ class StoredAccessRule(Row):
     method: str = ""
 
 
-class Credential(Row):
+class Credential(Row, kw_only=True):
     """A blob that a user keeps here: EC2 keys (type `ec2`), certificates, TOTP seeds."""
 
     __table__ = Table(
@@ -210,7 +210,7 @@ class Credential(Row):
     extra: dict[str, Any] = {}
 
 
-class Policy(Row):
+class Policy(Row, kw_only=True):
     """A policy blob that clients keep here; nothing of ours reads it."""
 
     __table__ = Table(name="identity_policies")
@@ -220,7 +220,7 @@ class Policy(Row):
     extra: dict[str, Any] = {}
 
 
-class Trust(Row):
+class Trust(Row, kw_only=True):
     """Some roles of the trustor on a project, lent to the trustee."""
 
     __table__ = Table(
@@ -241,7 +241,7 @@ class Trust(Row):
     roles_given: bool = True
 
 
-class RegisteredLimit(Row):
+class RegisteredLimit(Row, kw_only=True):
     """The default of a limit of a service's resource."""
 
     __table__ = Table(name="identity_registered_limits", indexes=(("service_id",),))
@@ -253,7 +253,7 @@ class RegisteredLimit(Row):
     description: str | None = None
 
 
-class Limit(Row):
+class Limit(Row, kw_only=True):
     """A limit of one project or domain."""
 
     __table__ = Table(
@@ -269,7 +269,7 @@ class Limit(Row):
     description: str | None = None
 
 
-class Consumer(Row):
+class Consumer(Row, kw_only=True):
     """An OAuth 1 consumer."""
 
     __table__ = Table(name="identity_consumers")
@@ -279,7 +279,7 @@ class Consumer(Row):
     extra: dict[str, Any] = {}
 
 
-class FernetKey(Row):
+class FernetKey(Row, kw_only=True):
     """A key that signs and encrypts tokens. Never shown by any API.
 
     The highest number is the primary, which makes tokens; 0 is the staged one, the next primary; the others only
@@ -292,7 +292,7 @@ class FernetKey(Row):
     key: str
 
 
-class Revocation(Row):
+class Revocation(Row, kw_only=True):
     """A token that was revoked. The id is its audit id; pruned once the token would have expired anyway."""
 
     __table__ = Table(name="identity_revocations", indexes=(("expires_at",),))

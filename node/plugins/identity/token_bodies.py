@@ -22,7 +22,7 @@ class UserRef(Frozen):
     domain: DomainRef | None = None
 
 
-class PasswordUser(UserRef):
+class PasswordUser(UserRef, kw_only=True):
     """A user with a password."""
 
     password: str

@@ -20,7 +20,7 @@ _HEX_LENGTH = 32
 _MAX_TOKEN_LENGTH = 1024
 
 
-class Claims(Frozen):
+class Claims(Frozen, kw_only=True):
     """What a token says."""
 
     user_id: str
