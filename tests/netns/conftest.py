@@ -13,7 +13,7 @@ import pytest
 from tests.netns.site import Site, run
 
 _CLONE_NEWNET = 0x40000000
-NEEDED = ("ip", "nft", "dnsmasq", "conntrack", "busybox")
+NEEDED = ("ip", "nft", "dnsmasq", "conntrack", "busybox", "curl")
 
 
 def _enter(fd: int) -> None:
