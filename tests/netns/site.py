@@ -4,7 +4,7 @@ import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from node.plugins.network.planes import Planes
 from node.plugins.network.tables import (
@@ -144,7 +144,7 @@ class Pinger:
         with self._file.open("w") as output:
             self._process = subprocess.Popen(argv, stdout=output, stderr=subprocess.STDOUT)
 
-    def __enter__(self) -> "Pinger":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_error: object) -> None:
@@ -173,7 +173,7 @@ class Listener:
         self._process = subprocess.Popen(argv, stdin=subprocess.DEVNULL)
         eventually(lambda: f":{port} " in guest.run("ss", "-ltn"), "nobody listens")
 
-    def __enter__(self) -> "Listener":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_error: object) -> None:

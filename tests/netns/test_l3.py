@@ -1,6 +1,7 @@
 """Routers, floating IPs, source NAT and the way out, with real namespaces."""
 
 import socket
+from typing import Self
 
 import pytest
 
@@ -29,7 +30,7 @@ class Peer:
         self._socket.settimeout(5)
         self.port = self._socket.getsockname()[1]
 
-    def __enter__(self) -> "Peer":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_error: object) -> None:

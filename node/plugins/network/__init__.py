@@ -2,16 +2,20 @@
 
 from collections.abc import Mapping, Sequence
 
-from node.plugins.network import server_ports
+from node.plugins.network import planes, server_ports
+from node.plugins.network.section import NetworkSection
 from node.plugins.network.service import SERVICE
 from node.plugins.network.tables import ROW_TYPES
 from node.sdk import (
     AnyOp,
     Context,
+    Control,
+    Frozen,
     PortPlan,
     PortRequest,
     PortState,
     Reader,
+    Reconciler,
     Row,
     Service,
     hookimpl,
@@ -46,3 +50,21 @@ def port_release(db: Reader, server_id: str, now_us: int) -> Sequence[AnyOp]:
 def port_states(db: Reader, server_ids: Sequence[str]) -> Mapping[str, list[PortState]]:
     """Return what compute needs of the ports of servers."""
     return server_ports.states(db, server_ids)
+
+
+@hookimpl
+def config_sections() -> Mapping[str, type[Frozen]]:
+    """Return the `[network]` section."""
+    return {"network": NetworkSection}
+
+
+@hookimpl
+def reconcilers(control: Control) -> Sequence[Reconciler]:
+    """Return the data plane of this node."""
+    return planes.reconcilers(control)
+
+
+@hookimpl
+def teardown(control: Control) -> None:
+    """Remove bridges, taps, namespaces, tables and processes of this node."""
+    planes.teardown(control)

@@ -263,7 +263,7 @@ def states(db: Reader, server_ids: Sequence[str]) -> Mapping[str, list[PortState
                 floating_ips=tuple(row.address for row in floating[port.id]),
                 floating_of=tuple(row.fixed_ip_address for row in floating[port.id]),
                 tap=tap_name(port.id),
-                plugged=bool(port.node_id) and port.have == "active",
+                plugged=bool(port.node_id) and port.have in ("active", "down"),
                 node_id=port.node_id,
                 security_groups=tuple(
                     groups[g].name for g in port.security_group_ids if g in groups
