@@ -77,13 +77,19 @@ class ServerBuilder:
         base = self._files.record(server.id).base
         self._files.remove_disks(server.id)
         record = self._files.record(server.id)
-        self._files.remember(server.id, msgspec.structs.replace(record, base="", disk_job=server.job))
+        self._files.remember(
+            server.id, msgspec.structs.replace(record, base="", disk_job=server.job)
+        )
         self._files.drop_base(base)
 
     def _make_root(self, server: Server, flavor: FlavorFacts, root: Path) -> None:
         if not server.image_id:
-            raise DiskError(f"server {server.id} boots from a volume, which this node cannot do yet")
-        source = None if self._files.find_base(server.image_id) else self._open_image(server.image_id)
+            raise DiskError(
+                f"server {server.id} boots from a volume, which this node cannot do yet"
+            )
+        source = (
+            None if self._files.find_base(server.image_id) else self._open_image(server.image_id)
+        )
         try:
             base, facts = self._files.keep_base(server.id, server.image_id, source)
         except DiskError as error:

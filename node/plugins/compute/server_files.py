@@ -89,7 +89,9 @@ class ServerFiles:
                 return path, disk_format
         return None
 
-    def keep_base(self, server_id: str, image_id: str, source: ImageSource | None) -> tuple[Path, DiskFacts]:
+    def keep_base(
+        self, server_id: str, image_id: str, source: ImageSource | None
+    ) -> tuple[Path, DiskFacts]:
         """Note that a server rests on an image's base, made from the source if it is not here yet.
 
         Raises:

@@ -38,7 +38,7 @@ def root_size_bytes(flavor: FlavorFacts, virtual_size_bytes: int) -> int:
     return flavor.disk_gib * _GIB
 
 
-def domain_plan(  # noqa: PLR0913
+def domain_plan(
     server: Server,
     ports: Sequence[PortState],
     properties: Mapping[str, str],
@@ -90,7 +90,9 @@ def _disks(server: Server, flavor: FlavorFacts, bus: str, state_dir: Path) -> tu
     for size, name in extras:
         if size:
             target = f"{letter}{'abc'[len(plans)]}"
-            plans.append(DiskPlan(path=str(root.with_name(name)), target=target, bus=bus, format="raw"))
+            plans.append(
+                DiskPlan(path=str(root.with_name(name)), target=target, bus=bus, format="raw")
+            )
     if server.config_drive:
         drive = names.config_drive_path(state_dir, server.id)
         plans.append(

@@ -1,0 +1,73 @@
+"""What compute asks of a hypervisor, small enough for a fake (node.testing.fake_hypervisor)."""
+
+from collections.abc import Callable
+from typing import Protocol
+
+from node.plugins.compute.domain_xml import DomainPlan
+from node.sdk import Frozen, NodeError, Unavailable
+
+
+class HypervisorRefused(NodeError):
+    """The hypervisor says no to this domain: trying again as it is would not help."""
+
+
+class HypervisorGone(Unavailable):
+    """The hypervisor does not answer now."""
+
+
+class DomainState(Frozen):
+    """What a domain does."""
+
+    power: str
+    """running, paused, shutoff or crashed."""
+    reason: str = ""
+    """Of shutoff: shutdown, destroyed, crashed, failed, saved, unknown."""
+
+    @property
+    def alive(self) -> bool:
+        """Return whether the guest has a process."""
+        return self.power in {"running", "paused"}
+
+
+class Hypervisor(Protocol):
+    """Runs domains. A domain is named by its server's id.
+
+    Every call ends: by its result, by HypervisorRefused or by HypervisorGone (503) after a deadline. Each verb is
+    idempotent: what is already so is no error.
+    """
+
+    def open(self, on_event: Callable[[str], None]) -> None:
+        """Connect, and from now on tell which server's domain has changed ("" for all of them)."""
+
+    def close(self) -> None:
+        """Let go of the connection. Guests go on."""
+
+    def server_ids(self) -> list[str]:
+        """Return the servers of which there is a domain, running or not."""
+
+    def state(self, server_id: str) -> DomainState | None:
+        """Return what a domain does; None when there is none."""
+
+    def define(self, plan: DomainPlan) -> None:
+        """Store a domain that is not running, in place of an older definition."""
+
+    def start(self, server_id: str) -> None:
+        """Start a defined domain; one whose memory was saved goes on from there."""
+
+    def press_power(self, server_id: str) -> None:
+        """Press the guest's power button (ACPI)."""
+
+    def destroy(self, server_id: str) -> None:
+        """End the guest's process at once."""
+
+    def pause(self, server_id: str) -> None:
+        """Freeze a running guest."""
+
+    def unpause(self, server_id: str) -> None:
+        """Thaw a paused guest."""
+
+    def save(self, server_id: str) -> None:
+        """Write the guest's memory to disk and end its process."""
+
+    def undefine(self, server_id: str) -> None:
+        """Forget a domain that does not run, its saved memory too."""

@@ -1,0 +1,202 @@
+"""What the node does for each kind of job.
+
+A job is done by looking: each look compares the domain with where the job wants it, takes the next step, and says
+either that the job ended (`Ended`) or when to look again (`Waiting`). Nothing waits inside: a guest may take a minute
+to switch itself off. What a look needs to remember over its own death is in the server's record.
+"""
+
+from collections.abc import Callable
+
+import msgspec
+
+from node.plugins.compute.drivers.hypervisor import DomainState, Hypervisor, HypervisorRefused
+from node.plugins.compute.host import boot_id
+from node.plugins.compute.hypervisor_config import HypervisorSection
+from node.plugins.compute.server_build import ServerBuilder
+from node.plugins.compute.server_files import ServerFiles
+from node.plugins.compute.tables import Server
+from node.sdk import Clock, Frozen
+
+_PRESS_AGAIN_S = 10.0
+_PORT_POLL_S = 0.25
+
+
+class Ended(Frozen):
+    """The job is done: what the server has now."""
+
+    have: str
+    power: int
+
+
+class Waiting(Frozen):
+    """The job goes on; look again after that time or when the domain changes."""
+
+    again_s: float
+    step: str = ""
+
+
+Outcome = Ended | Waiting
+RUNNING = Ended(have="active", power=1)
+STOPPED = Ended(have="stopped", power=4)
+
+
+class ServerJobs:
+    """Does the jobs of this node's servers."""
+
+    def __init__(
+        self,
+        hypervisor: Hypervisor,
+        builder: ServerBuilder,
+        files: ServerFiles,
+        section: HypervisorSection,
+        clock: Clock,
+        virt_type: Callable[[], str],
+    ) -> None:
+        self._hypervisor = hypervisor
+        self._builder = builder
+        self._files = files
+        self._section = section
+        self._clock = clock
+        self._virt_type = virt_type
+        # By server: when something of a job began, or the button was last pressed. To lose them is harmless.
+        self._timers: dict[str, dict[tuple[int, str], float]] = {}
+        self._verbs: dict[str, Callable[[Server], Outcome]] = {
+            "build": self._build,
+            "rebuild": self._rebuild,
+            "start": self.boot,
+            "stop": self._stop,
+            "reboot_soft": self._reboot_soft,
+            "reboot_hard": self._reboot_hard,
+            "pause": self._pause,
+            "unpause": self._unpause,
+            "suspend": self._suspend,
+            "resume": self.boot,
+        }
+
+    def work(self, server: Server) -> Outcome:
+        """Take the next step of the server's job.
+
+        Raises:
+            DiskError: the job failed for good; so does HypervisorRefused.
+            HypervisorGone: 503, try again.
+        """
+        verb = self._verbs.get(server.job_kind)
+        if verb is None:
+            raise HypervisorRefused(f"this node does not know the job {server.job_kind}")
+        return verb(server)
+
+    def forget(self, server: Server) -> None:
+        """Drop what is remembered of jobs that ended."""
+        self._timers.pop(server.id, None)
+
+    def boot(self, server: Server) -> Outcome:
+        """Bring the guest up from its disks, once its interfaces are there; a saved one goes on where it was."""
+        state = self._hypervisor.state(server.id)
+        if state is not None and state.power == "running":
+            return RUNNING
+        if state is not None and state.power == "paused":
+            self._hypervisor.unpause(server.id)
+            return RUNNING
+        self._builder.make_disks(server)
+        ports = self._builder.ports(server)
+        if missing := [port.id for port in ports if not port.plugged]:
+            if self._late(server, "ports", self._section.port_timeout_s):
+                raise HypervisorRefused(f"port {missing[0]} was not plugged in time")
+            return Waiting(again_s=_PORT_POLL_S, step="networking")
+        saved = state is not None and state.reason == "saved"
+        if not saved:
+            self._hypervisor.define(self._builder.plan(server, ports, self._virt_type()))
+        self._mark_started(server)
+        self._hypervisor.start(server.id)
+        return RUNNING
+
+    def _build(self, server: Server) -> Outcome:
+        return self.boot(server)
+
+    def _rebuild(self, server: Server) -> Outcome:
+        if self._files.record(server.id).disk_job != server.job:
+            self._down(server)
+            self._builder.forget_disks(server)
+        if server.want == "stopped":
+            self._builder.make_disks(server)
+            return STOPPED
+        return self.boot(server)
+
+    def _stop(self, server: Server) -> Outcome:
+        return self._shut_down(server) or STOPPED
+
+    def _reboot_soft(self, server: Server) -> Outcome:
+        if not self._started_for(server):
+            if waiting := self._shut_down(server):
+                return waiting
+            self._discard_saved(server)
+        return self.boot(server)
+
+    def _reboot_hard(self, server: Server) -> Outcome:
+        if not self._started_for(server):
+            self._down(server)
+        return self.boot(server)
+
+    def _pause(self, server: Server) -> Outcome:
+        self._must_run(server)
+        self._hypervisor.pause(server.id)
+        return Ended(have="paused", power=3)
+
+    def _unpause(self, server: Server) -> Outcome:
+        self._must_run(server)
+        self._hypervisor.unpause(server.id)
+        return RUNNING
+
+    def _suspend(self, server: Server) -> Outcome:
+        state = self._hypervisor.state(server.id)
+        if state is None or state.reason != "saved":
+            self._must_run(server)
+            self._hypervisor.save(server.id)
+        return Ended(have="suspended", power=4)
+
+    def _shut_down(self, server: Server) -> Waiting | None:
+        """Ask the guest to switch itself off, in the end make it; None once it is off."""
+        state = self._hypervisor.state(server.id)
+        if state is None or not state.alive:
+            return None
+        if state.power == "paused" or self._late(server, "off", self._section.shutdown_timeout_s):
+            self._hypervisor.destroy(server.id)
+            return None
+        timers = self._timers.setdefault(server.id, {})
+        now = self._clock.monotonic_s()
+        if now - timers.get((server.job, "pressed"), now - _PRESS_AGAIN_S) >= _PRESS_AGAIN_S:
+            # Again and again: a guest that is still booting does not hear it.
+            self._hypervisor.press_power(server.id)
+            timers[server.job, "pressed"] = now
+        return Waiting(again_s=2.0, step="powering-off")
+
+    def _down(self, server: Server) -> None:
+        """End the guest, and the memory that was saved of it."""
+        self._hypervisor.destroy(server.id)
+        self._discard_saved(server)
+
+    def _discard_saved(self, server: Server) -> None:
+        state = self._hypervisor.state(server.id)
+        if state is not None and state.reason == "saved":
+            self._hypervisor.undefine(server.id)
+
+    def _must_run(self, server: Server) -> DomainState:
+        state = self._hypervisor.state(server.id)
+        if state is None or not state.alive:
+            raise HypervisorRefused(f"server {server.id} does not run")
+        return state
+
+    def _started_for(self, server: Server) -> bool:
+        """Return whether the guest was started for this very job: then a reboot must not reboot again."""
+        return self._files.record(server.id).started_job == server.job
+
+    def _mark_started(self, server: Server) -> None:
+        record = self._files.record(server.id)
+        fresh = msgspec.structs.replace(record, started_job=server.job, boot_id=boot_id())
+        if fresh != record:
+            self._files.remember(server.id, fresh)
+
+    def _late(self, server: Server, what: str, limit_s: float) -> bool:
+        now = self._clock.monotonic_s()
+        timers = self._timers.setdefault(server.id, {})
+        return now - timers.setdefault((server.job, what), now) >= limit_s

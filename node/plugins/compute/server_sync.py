@@ -1,0 +1,221 @@
+"""Makes the servers of this node run as their rows say.
+
+See tables.py for who writes what. In short: `want="absent"` removes; a job that is not done is worked on; else the
+node only observes, and steers in one case: what ran when the machine went down is started again. A domain or a
+directory that no row names is left alone and reported: only `want="absent"` removes.
+"""
+
+import contextlib
+import logging
+from collections.abc import Iterable
+from typing import ClassVar
+
+from node.plugins.compute import console, names
+from node.plugins.compute.disk import DiskError
+from node.plugins.compute.drivers.hypervisor import (
+    DomainState,
+    Hypervisor,
+    HypervisorGone,
+    HypervisorRefused,
+)
+from node.plugins.compute.host import boot_id
+from node.plugins.compute.hypervisor_config import HypervisorSection
+from node.plugins.compute.server_files import ServerFiles
+from node.plugins.compute.server_jobs import Ended, ServerJobs, Waiting
+from node.plugins.compute.server_ops import job_done_ops, release_ops
+from node.plugins.compute.tables import Server
+from node.sdk import AnyOp, Control, Done, Reconciler, Row, check, patch
+
+log = logging.getLogger("hedgerow.compute")
+
+_OFF = {"stopped", "suspended", "error", "shelved", ""}
+
+
+class ServerSync(Reconciler):
+    """Reconciles servers; keys are their ids."""
+
+    name: ClassVar[str] = "servers"
+    watches: ClassVar[tuple[type[Row], ...]] = (Server,)
+    resync_s: ClassVar[float] = 30.0
+    workers: ClassVar[int] = 4
+
+    def __init__(
+        self, control: Control, hypervisor: Hypervisor, files: ServerFiles, jobs: ServerJobs
+    ) -> None:
+        super().__init__(control)
+        self._hypervisor = hypervisor
+        self._files = files
+        self._jobs = jobs
+        self._section = control.config.section(HypervisorSection)
+        self._strangers: set[str] = set()
+
+    def start(self) -> None:
+        """Connect to the hypervisor."""
+        self._files.prepare()
+        self._hypervisor.open(self._changed)
+
+    def stop(self) -> None:
+        """Let go of the hypervisor; guests go on."""
+        self._hypervisor.close()
+
+    def keys(self) -> Iterable[str]:
+        """Return the servers of this node: by rows, by domains, by directories."""
+        found = {row.id for row in self.control.db.rows(Server, node_id=self.control.node_id)}
+        with contextlib.suppress(HypervisorGone, HypervisorRefused):
+            found.update(self._hypervisor.server_ids())
+        found.update(self._files.server_ids())
+        return sorted(found)
+
+    def affected(self, row_type: type[Row], id: str) -> Iterable[str]:
+        """Return the server itself when it is this node's."""
+        row = self.control.db.get(Server, id) if row_type is Server else None
+        return [id] if row is not None and row.node_id == self.control.node_id else []
+
+    def reconcile(self, key: str) -> Done:
+        """Look at one server and take its next step."""
+        server = self.control.db.get(Server, key)
+        if server is None or server.node_id != self.control.node_id:
+            return self._stranger(key)
+        self._strangers.discard(key)
+        if server.want == "absent":
+            return self._remove(server)
+        if server.job_done < server.job:
+            return self._work(server)
+        return self._observe(server)
+
+    @property
+    def strangers(self) -> list[str]:
+        """Return domains and directories that no row of this node names."""
+        return sorted(self._strangers)
+
+    def _changed(self, server_id: str) -> None:
+        for key in [server_id] if server_id else self.keys():
+            self.control.wake(self.name, key)
+
+    def _work(self, server: Server) -> Done:
+        if not server.have:
+            self._report_building(server)
+        try:
+            outcome = self._jobs.work(server)
+        except (DiskError, HypervisorRefused) as error:
+            return self._failed(server, error)
+        if isinstance(outcome, Waiting):
+            return Done(ops=self._step_ops(server, outcome), again_s=outcome.again_s)
+        self._jobs.forget(server)
+        return self._ended(server, outcome)
+
+    def _report_building(self, server: Server) -> None:
+        now = self.control.clock.now_us()
+        fields = {"have": "building", "job_step": "spawning", "updated_at": now}
+        self.control.commit([patch(Server, server.id, **fields)])
+
+    def _step_ops(self, server: Server, outcome: Waiting) -> list[AnyOp]:
+        if not outcome.step or outcome.step == server.job_step:
+            return []
+        now = self.control.clock.now_us()
+        return [patch(Server, server.id, job_step=outcome.step, updated_at=now)]
+
+    def _ended(self, server: Server, outcome: Ended) -> Done:
+        log.info("job %s done", server.job_kind, extra={"server": server.id, "have": outcome.have})
+        now = self.control.clock.now_us()
+        return Done(
+            ops=job_done_ops(
+                self.control.db, server, now, have=outcome.have, power=outcome.power, job=server.job
+            )
+        )
+
+    def _failed(self, server: Server, error: DiskError | HypervisorRefused) -> Done:
+        log.warning(
+            "job %s failed: %s", server.job_kind, error.message, extra={"server": server.id}
+        )
+        self._jobs.forget(server)
+        # A server that runs, or could, is not lost because one job of it failed.
+        have, power = "error", 0
+        if server.job_kind in {"stop", "pause", "unpause", "suspend"}:
+            state = self._hypervisor.state(server.id)
+            have, power = _seen(state, server.have)
+        return Done(
+            ops=job_done_ops(
+                self.control.db,
+                server,
+                self.control.clock.now_us(),
+                have=have,
+                power=power,
+                fault=error.message,
+                details=type(error).__name__,
+                job=server.job,
+            )
+        )
+
+    def _observe(self, server: Server) -> Done:
+        state = self._hypervisor.state(server.id)
+        limit = self._section.console_log_kib * 1024
+        console.cut(names.console_log_path(self.control.config.state_dir, server.id), limit)
+        alive = state is not None and state.alive
+        if server.have in {"active", "paused"} and not alive and self._host_rebooted(server):
+            return self._resume(server)
+        have, power = _seen(state, server.have)
+        if (have, power) == (server.have, server.power):
+            return Done()
+        log.info(
+            "server changed by itself: %s is %s", server.have, have, extra={"server": server.id}
+        )
+        now = self.control.clock.now_us()
+        return Done(
+            ops=[check(server), patch(Server, server.id, have=have, power=power, updated_at=now)]
+        )
+
+    def _host_rebooted(self, server: Server) -> bool:
+        return (
+            self._section.resume_guests_on_host_boot
+            and server.want == "active"
+            and self._files.record(server.id).boot_id != boot_id()
+        )
+
+    def _resume(self, server: Server) -> Done:
+        """Start a guest again that ran when the machine went down."""
+        try:
+            outcome = self._jobs.boot(server)
+        except (DiskError, HypervisorRefused) as error:
+            return self._failed(server, error)
+        if isinstance(outcome, Waiting):
+            return Done(again_s=outcome.again_s)
+        self._jobs.forget(server)
+        log.info("started again after the machine's boot", extra={"server": server.id})
+        now = self.control.clock.now_us()
+        fields = {"have": outcome.have, "power": outcome.power, "updated_at": now}
+        return Done(ops=[check(server), patch(Server, server.id, **fields)])
+
+    def _remove(self, server: Server) -> Done:
+        self._hypervisor.destroy(server.id)
+        self._hypervisor.undefine(server.id)
+        self._files.remove(server.id)
+        self._jobs.forget(server)
+        log.info("server removed", extra={"server": server.id})
+        ops = release_ops(self.control.db, self.control.hook, server, self.control.clock.now_us())
+        return Done(ops=ops, frees=True)
+
+    def _stranger(self, key: str) -> Done:
+        found = self._files.exists(key) or self._hypervisor.state(key) is not None
+        if found and key not in self._strangers:
+            self._strangers.add(key)
+            log.warning(
+                "a server's domain or files without its row: left alone", extra={"server": key}
+            )
+        if not found:
+            self._strangers.discard(key)
+        return Done()
+
+
+def _seen(state: DomainState | None, have: str) -> tuple[str, int]:
+    """Return what a server has, and its power state, from what its domain does."""
+    if state is not None and state.power == "running":
+        return ("active" if have in {"active", "paused", "stopped", "suspended"} else have), 1
+    if state is not None and state.power == "paused":
+        return ("paused" if have in {"active", "paused"} else have), 3
+    if have in {"", "error"} and state is None:
+        return have, 0
+    crashed = state is not None and (
+        state.power == "crashed" or state.reason in {"crashed", "failed"}
+    )
+    return (have if have in _OFF else "stopped"), 6 if crashed else 4

@@ -1,0 +1,109 @@
+"""A hypervisor in memory, for tests of whatever drives servers without running any.
+
+It keeps the contract of `node.plugins.compute.drivers.hypervisor.Hypervisor`: the same verbs, idempotent in the same
+way. `fail_next` makes a verb raise once, before or after it took effect: what a crash at that point looks like.
+"""
+
+from collections.abc import Callable
+
+from node.plugins.compute.domain_xml import DomainPlan
+from node.plugins.compute.drivers.hypervisor import DomainState
+
+
+class FakeHypervisor:
+    """Domains in a dict. `obeys_power_button` says whether guests switch themselves off when asked."""
+
+    def __init__(self, *, obeys_power_button: bool = True) -> None:
+        self.obeys_power_button = obeys_power_button
+        self.plans: dict[str, DomainPlan] = {}
+        self.states: dict[str, DomainState] = {}
+        self.calls: list[tuple[str, str]] = []
+        self._on_event: Callable[[str], None] = lambda _server_id: None
+        self._failures: list[tuple[str, Exception, bool]] = []
+
+    def fail_next(self, verb: str, error: Exception, *, after: bool = False) -> None:
+        """Make the next call of a verb raise, before it takes effect or after."""
+        self._failures.append((verb, error, after))
+
+    def power_off(self, server_id: str, reason: str = "shutdown") -> None:
+        """Let a guest end by itself."""
+        self._set(server_id, DomainState(power="shutoff", reason=reason))
+
+    def open(self, on_event: Callable[[str], None]) -> None:
+        """Take the listener."""
+        self._on_event = on_event
+
+    def close(self) -> None:
+        """Forget the listener."""
+        self._on_event = lambda _server_id: None
+
+    def server_ids(self) -> list[str]:
+        """Return the servers of which there is a domain."""
+        return sorted(self.plans)
+
+    def state(self, server_id: str) -> DomainState | None:
+        """Return what a domain does."""
+        return self.states.get(server_id)
+
+    def define(self, plan: DomainPlan) -> None:
+        """Store a domain."""
+        self._do("define", plan.server_id, lambda: self._define(plan))
+
+    def start(self, server_id: str) -> None:
+        """Start a domain."""
+        if server_id not in self.plans:
+            raise KeyError(server_id)
+        self._do("start", server_id, lambda: self._set(server_id, DomainState(power="running")))
+
+    def press_power(self, server_id: str) -> None:
+        """Press the power button."""
+        self._do("press_power", server_id, lambda: self._press(server_id))
+
+    def destroy(self, server_id: str) -> None:
+        """End a guest."""
+        if server_id in self.states and self.states[server_id].alive:
+            self._do("destroy", server_id, lambda: self.power_off(server_id, "destroyed"))
+
+    def pause(self, server_id: str) -> None:
+        """Freeze a guest."""
+        self._do("pause", server_id, lambda: self._set(server_id, DomainState(power="paused")))
+
+    def unpause(self, server_id: str) -> None:
+        """Thaw a guest."""
+        self._do("unpause", server_id, lambda: self._set(server_id, DomainState(power="running")))
+
+    def save(self, server_id: str) -> None:
+        """Save a guest's memory."""
+        self._do("save", server_id, lambda: self.power_off(server_id, "saved"))
+
+    def undefine(self, server_id: str) -> None:
+        """Forget a domain."""
+        if server_id in self.plans:
+            self._do("undefine", server_id, lambda: self._undefine(server_id))
+
+    def _press(self, server_id: str) -> None:
+        if self.obeys_power_button:
+            self.power_off(server_id)
+
+    def _define(self, plan: DomainPlan) -> None:
+        self.plans[plan.server_id] = plan
+        self.states.setdefault(plan.server_id, DomainState(power="shutoff", reason="unknown"))
+
+    def _undefine(self, server_id: str) -> None:
+        self.plans.pop(server_id, None)
+        self.states.pop(server_id, None)
+
+    def _set(self, server_id: str, state: DomainState) -> None:
+        self.states[server_id] = state
+        self._on_event(server_id)
+
+    def _do(self, verb: str, server_id: str, effect: Callable[[], object]) -> None:
+        failure = next((f for f in self._failures if f[0] == verb), None)
+        if failure is not None:
+            self._failures.remove(failure)
+            if not failure[2]:
+                raise failure[1]
+        self.calls.append((verb, server_id))
+        effect()
+        if failure is not None:
+            raise failure[1]
