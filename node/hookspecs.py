@@ -105,8 +105,11 @@ def port_states(db: "Reader", server_ids: Sequence[str]) -> Any:
 
 
 @hookspec(firstresult=True)
-def metadata_of(db: "Reader", server_id: str) -> Any:
-    """Return the ServerMetadata of a server (see node.contracts), or None when the plugin does not know it."""
+def metadata_of(db: "Reader", hook: Any, server_id: str) -> Any:
+    """Return the ServerMetadata of a server (see node.contracts), or None when the plugin does not know it.
+
+    `hook` is the caller's `control.hook`.
+    """
 
 
 @hookspec(firstresult=True)

@@ -1,11 +1,16 @@
 """Compute: Nova's API v2.1 over rows, and the libvirt side that makes this node match them."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
+from node.plugins.compute import planes
+from node.plugins.compute.hypervisor_config import HypervisorSection
+from node.plugins.compute.metadata_facts import facts_of
+from node.plugins.compute.metadata_render import service_files
 from node.plugins.compute.placement_rules import PlacementSection
 from node.plugins.compute.service import SERVICE
 from node.plugins.compute.tables import ROW_TYPES
-from node.sdk import Frozen, Row, Service, hookimpl
+from node.sdk import Control, Frozen, Reader, Reconciler, Row, ServerMetadata, Service, hookimpl
 
 
 @hookimpl
@@ -23,4 +28,35 @@ def services() -> Sequence[Service]:
 @hookimpl
 def config_sections() -> Mapping[str, type[Frozen]]:
     """Return the sections of compute."""
-    return {"placement": PlacementSection}
+    return {"placement": PlacementSection, "hypervisor": HypervisorSection}
+
+
+@hookimpl
+def metadata_of(db: Reader, hook: Any, server_id: str) -> ServerMetadata | None:
+    """Return what the metadata service serves to a server."""
+    facts = facts_of(db, hook, server_id)
+    return ServerMetadata(files=service_files(facts)) if facts else None
+
+
+@hookimpl
+def reconcilers(control: Control) -> Sequence[Reconciler]:
+    """Return the reconciler of this node's servers."""
+    return planes.reconcilers(control)
+
+
+@hookimpl
+def node_facts(control: Control) -> Mapping[str, str]:
+    """Return this node's resources and how guests run on it."""
+    return planes.node_facts(control)
+
+
+@hookimpl
+def health(control: Control) -> Sequence[tuple[str, bool, str]]:
+    """Say whether libvirtd answers and how guests run."""
+    return planes.health(control)
+
+
+@hookimpl
+def teardown(control: Control) -> None:
+    """End every guest of this node and its libvirtd."""
+    planes.teardown(control.config.state_dir)

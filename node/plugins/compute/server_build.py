@@ -11,6 +11,8 @@ import msgspec
 
 from node.plugins.compute import disk, names
 from node.plugins.compute.config_drive import make_config_drive
+from node.plugins.compute.metadata_facts import facts_of
+from node.plugins.compute.metadata_render import config_drive_files
 from node.plugins.compute.disk import DiskError
 from node.plugins.compute.domain_xml import DomainPlan
 from node.plugins.compute.host import architecture
@@ -18,7 +20,7 @@ from node.plugins.compute.hypervisor_config import HypervisorSection
 from node.plugins.compute.server_files import ServerFiles
 from node.plugins.compute.server_plan import domain_plan, flavor_of, root_size_bytes
 from node.plugins.compute.tables import FlavorFacts, Server
-from node.sdk import Control, ImageFacts, ImageSource, NotFound, PortState, ServerMetadata
+from node.sdk import Control, ImageFacts, ImageSource, NotFound, PortState
 
 _GIB, _MIB = 2**30, 2**20
 
@@ -118,9 +120,7 @@ class ServerBuilder:
         return facts.properties if facts is not None else {}
 
     def _metadata(self, server: Server) -> Mapping[str, bytes]:
-        found: ServerMetadata | None = self._control.hook.metadata_of(
-            db=self._control.db, server_id=server.id
-        )
+        found = facts_of(self._control.db, self._control.hook, server.id)
         if found is None:
             raise DiskError(f"there is no metadata of server {server.id} for its config drive")
-        return found.files
+        return config_drive_files(found)
