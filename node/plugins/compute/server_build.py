@@ -11,12 +11,12 @@ import msgspec
 
 from node.plugins.compute import disk, names
 from node.plugins.compute.config_drive import make_config_drive
-from node.plugins.compute.metadata_facts import facts_of
-from node.plugins.compute.metadata_render import config_drive_files
 from node.plugins.compute.disk import DiskError
 from node.plugins.compute.domain_xml import DomainPlan
 from node.plugins.compute.host import architecture
 from node.plugins.compute.hypervisor_config import HypervisorSection
+from node.plugins.compute.metadata_facts import facts_of
+from node.plugins.compute.metadata_render import config_drive_files
 from node.plugins.compute.server_files import ServerFiles
 from node.plugins.compute.server_plan import domain_plan, flavor_of, root_size_bytes
 from node.plugins.compute.tables import FlavorFacts, Server
