@@ -16,7 +16,7 @@ from node.sdk import BadRequest, Context, Forbidden, Frozen, NodeError
 REQUIRED = msgspec.UNSET
 
 
-class Wish(Frozen, frozen=True, kw_only=True):
+class Wish(Frozen):
     """A parsed body: converted values by attribute name, on create with the defaults."""
 
     values: dict[str, Any]
@@ -38,7 +38,7 @@ class Wish(Frozen, frozen=True, kw_only=True):
         return {field: self.values[name] for name, field in names.items() if name in self.values}
 
 
-class Attribute(Frozen, frozen=True, kw_only=True):
+class Attribute(Frozen):
     """One attribute of a resource."""
 
     name: str
@@ -51,14 +51,14 @@ class Attribute(Frozen, frozen=True, kw_only=True):
     """Converted value when not given on create; REQUIRED: it must be given; ABSENT: it is left out."""
 
 
-class _Absent(Frozen, frozen=True):
+class _Absent(Frozen):
     pass
 
 
 ABSENT = _Absent()
 
 
-class Kind(Frozen, frozen=True, kw_only=True):
+class Kind(Frozen):
     """A resource type: its names and attributes."""
 
     name: str

@@ -195,7 +195,7 @@ def host_routes(value: Any) -> tuple[HostRoute, ...]:
     return tuple(items(convert)(value))
 
 
-class WishedAddress(Frozen, frozen=True, kw_only=True):
+class WishedAddress(Frozen):
     """One entry of `fixed_ips` as a client wrote it."""
 
     subnet_id: str = ""

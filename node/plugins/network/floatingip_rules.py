@@ -37,7 +37,7 @@ KIND = Kind(
 )
 
 
-class Association(Frozen, frozen=True, kw_only=True):
+class Association(Frozen):
     """What a floating IP stands for; all empty: nothing."""
 
     port_id: str = ""

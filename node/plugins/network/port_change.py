@@ -67,9 +67,12 @@ class Draft:
             port_security=security,
             address_pairs=pairs(wish.get("allowed_address_pairs") or (), mac, security=security),
             dhcp_options=tuple(o for o in wish.get("extra_dhcp_opts") or () if o.opt_value),
-            node_id=port_rules.node_of(self._ctx.db, wish.get("binding:host_id") or ""),
             tags=wish.get("tags", ()),
-            **{**wish.fields(FIELDS), **more},
+            **{
+                "node_id": port_rules.node_of(self._ctx.db, wish.get("binding:host_id") or ""),
+                **wish.fields(FIELDS),
+                **more,
+            },
             **stamps(self._ctx),
         )
         self._ops_for(network, port)

@@ -63,7 +63,7 @@ def view(row: RbacPolicy) -> dict[str, Any]:
 def list_policies(ctx: Context) -> dict[str, Any]:
     """List the project's offers; an admin sees all."""
     ask = Ask(ctx, KIND, KIND.by_name)
-    own = {} if is_admin(ctx) else {"project_id": ctx.project_id}
+    own: dict[str, Any] = {} if is_admin(ctx) else {"project_id": ctx.project_id}
     return ask.answer([view(row) for row in ctx.db.rows(RbacPolicy, **own)], {})
 
 

@@ -17,7 +17,7 @@ from node.sdk import Frozen, NodeError, NodeRow, Reader
 _MAX_ROUTES = 30
 
 
-class GatewayWish(Frozen, frozen=True, kw_only=True):
+class GatewayWish(Frozen):
     """What `external_gateway_info` asks for; no network: no gateway."""
 
     network_id: str = ""
@@ -93,7 +93,7 @@ def check_overlap(subnet: Subnet, others: Iterable[Subnet]) -> None:
         if other.id == subnet.id:
             raise bad_request("router", f"Router already has a port on subnet {subnet.id}")
         present = ipaddress.ip_network(other.cidr)
-        if present.version == new.version and present.overlaps(new):  # type: ignore[arg-type]
+        if present.version == new.version and present.overlaps(new):
             raise bad_request(
                 "router",
                 f"Cidr {new} of subnet {subnet.id} overlaps with cidr {present} of subnet {other.id}",

@@ -58,7 +58,9 @@ def list_groups(ctx: Context) -> dict[str, Any]:
     rows = [row for row in ctx.db.rows(SecurityGroup, **ask.columns(_COLUMNS)) if sight.sees(row)]
     own: dict[str, list[SecurityGroupRule]] = defaultdict(list)
     if not ask.fields or "security_group_rules" in ask.fields:
-        few = {"security_group_id": [row.id for row in rows]} if len(rows) < 100 else {}
+        few: dict[str, Any] = (
+            {"security_group_id": [row.id for row in rows]} if len(rows) < 100 else {}
+        )
         for rule in ctx.db.rows(SecurityGroupRule, **few):
             own[rule.security_group_id].append(rule)
     return ask.answer([view(row, own[row.id], shared=sight.shared(row)) for row in rows], {})
@@ -211,7 +213,7 @@ def create_rules(ctx: Context) -> Reply:
     def plan() -> tuple[list[AnyOp], list[SecurityGroupRule]]:
         groups.update({wish["security_group_id"]: _writable(ctx, wish, sight) for wish in wishes})
         ops: list[AnyOp] = [check(group) for group in groups.values()]
-        rows = []
+        rows: list[SecurityGroupRule] = []
         for wish in wishes:
             if wish["remote_group_id"]:
                 find(ctx, wish["remote_group_id"], sight)

@@ -162,8 +162,8 @@ def check_pools(
             )
         spans.append((int(start), int(end), pool))
     spans.sort(key=lambda span: span[0])
-    for (_, end, left), (start, _, right) in itertools.pairwise(spans):
-        if start <= end:
+    for (_, low_end, left), (high_start, _, right) in itertools.pairwise(spans):
+        if high_start <= low_end:
             raise conflict(
                 "OverlappingAllocationPools",
                 f"Found overlapping allocation pools: {left.start}-{left.end} {right.start}-{right.end} "
@@ -270,7 +270,7 @@ def check_overlap(network: Net, others: Sequence[Subnet], network_id: str) -> No
     """
     for other in others:
         present = ipaddress.ip_network(other.cidr)
-        if present.version == network.version and present.overlaps(network):  # type: ignore[arg-type]
+        if present.version == network.version and present.overlaps(network):
             raise invalid_input(
                 f"Requested subnet with cidr: {network} for network: {network_id} overlaps with another subnet"
             )

@@ -93,7 +93,7 @@ def cut(pool: SubnetPool, taken: Iterable[Subnet], cidr: str, length: int | None
     ranges = [ipaddress.ip_network(prefix) for prefix in pool.prefixes]
     if wanted is not None:
         inside = any(wanted.subnet_of(whole) for whole in ranges)  # type: ignore[arg-type]
-        if not inside or any(wanted.overlaps(other) for other in used):  # type: ignore[arg-type]
+        if not inside or any(wanted.overlaps(other) for other in used):
             raise _none_free("Cannot allocate requested subnet from the available set of prefixes")
         return str(wanted)
     for whole in sorted(ranges, key=lambda network: -network.prefixlen):

@@ -36,35 +36,35 @@ def tap_name(port_id: str) -> str:
     return f"tap{port_id[:11]}"
 
 
-class AddressRange(Frozen, frozen=True, kw_only=True):
+class AddressRange(Frozen):
     """Addresses from `start` to `end`, both included."""
 
     start: str
     end: str
 
 
-class HostRoute(Frozen, frozen=True, kw_only=True):
+class HostRoute(Frozen):
     """A route: destination in CIDR form and the next hop's address."""
 
     destination: str
     nexthop: str
 
 
-class PortAddress(Frozen, frozen=True, kw_only=True):
+class PortAddress(Frozen):
     """One fixed address of a port."""
 
     subnet_id: str
     ip_address: str
 
 
-class AddressPair(Frozen, frozen=True, kw_only=True):
+class AddressPair(Frozen):
     """Another address (or CIDR) that a port may send from. `mac_address` is always filled in."""
 
     ip_address: str
     mac_address: str
 
 
-class DhcpOption(Frozen, frozen=True, kw_only=True):
+class DhcpOption(Frozen):
     """An extra DHCP option for one port; `ip_version` 4 or 6."""
 
     opt_name: str
@@ -72,7 +72,7 @@ class DhcpOption(Frozen, frozen=True, kw_only=True):
     ip_version: int = 4
 
 
-class Named(Resource, frozen=True, kw_only=True):
+class Named(Resource, kw_only=True):
     """What every resource of the service has."""
 
     name: str = ""
@@ -82,7 +82,7 @@ class Named(Resource, frozen=True, kw_only=True):
     """Neutron's revision_number: one more with each change by the API."""
 
 
-class Network(Named, frozen=True, kw_only=True):
+class Network(Named, kw_only=True):
     """An L2 segment. External ones (`external`) reach the world through the node's uplink."""
 
     __table__ = Table(name="networks", indexes=(("project_id",), ("external",), ("shared",)))
@@ -108,7 +108,7 @@ class Network(Named, frozen=True, kw_only=True):
     """In order of creation; written with each subnet, so that overlap checks cannot race."""
 
 
-class Segment(Row, frozen=True, kw_only=True):
+class Segment(Row, kw_only=True):
     """Reservation of a segment by its id: `vxlan/VNI`, `vlan/PHYSNET/ID` or `flat/PHYSNET`. To insert is to reserve."""
 
     __table__ = Table(name="network_segments", indexes=(("network_id",),))
@@ -116,7 +116,7 @@ class Segment(Row, frozen=True, kw_only=True):
     network_id: str = ""
 
 
-class Subnet(Named, frozen=True, kw_only=True):
+class Subnet(Named, kw_only=True):
     """An address range on a network."""
 
     __table__ = Table(
@@ -140,7 +140,7 @@ class Subnet(Named, frozen=True, kw_only=True):
     dns_publish_fixed_ip: bool = False
 
 
-class SubnetPool(Named, frozen=True, kw_only=True):
+class SubnetPool(Named, kw_only=True):
     """Prefixes that subnets are cut from. Each cut rewrites the row, so that two cannot take the same prefix."""
 
     __table__ = Table(name="subnetpools", indexes=(("project_id",),))
@@ -158,7 +158,7 @@ class SubnetPool(Named, frozen=True, kw_only=True):
     cuts: int = 0
 
 
-class AddressScope(Named, frozen=True, kw_only=True):
+class AddressScope(Named, kw_only=True):
     """A set of subnet pools whose addresses do not overlap."""
 
     __table__ = Table(name="address_scopes", indexes=(("project_id",),))
@@ -167,7 +167,7 @@ class AddressScope(Named, frozen=True, kw_only=True):
     shared: bool = False
 
 
-class Port(Named, frozen=True, kw_only=True):
+class Port(Named, kw_only=True):
     """An interface on a network. Status: N/A, ACTIVE or DOWN, by `have` (see `port_view.status`)."""
 
     __table__ = Table(
@@ -203,7 +203,7 @@ class Port(Named, frozen=True, kw_only=True):
     """Place among its server's interfaces."""
 
 
-class IpAllocation(Row, frozen=True, kw_only=True):
+class IpAllocation(Row, kw_only=True):
     """Reservation of an address: id is `SUBNET_ID/ADDRESS`; to insert it is to reserve it."""
 
     __table__ = Table(name="ip_allocations", indexes=(("subnet_id",), ("port_id",)))
@@ -213,7 +213,7 @@ class IpAllocation(Row, frozen=True, kw_only=True):
     port_id: str = ""
 
 
-class Router(Named, frozen=True, kw_only=True):
+class Router(Named, kw_only=True):
     """A router: a namespace on `node_id`. Interfaces are ports (see the module's docstring)."""
 
     __table__ = Table(
@@ -233,7 +233,7 @@ class Router(Named, frozen=True, kw_only=True):
     """Grows with each change to interfaces and floating IPs, so that rules over them cannot race."""
 
 
-class FloatingIp(Named, frozen=True, kw_only=True):
+class FloatingIp(Named, kw_only=True):
     """An address of an external network that stands for a port's fixed address."""
 
     __table__ = Table(
@@ -260,7 +260,7 @@ class FloatingIp(Named, frozen=True, kw_only=True):
     dns_domain: str = ""
 
 
-class SecurityGroup(Named, frozen=True, kw_only=True):
+class SecurityGroup(Named, kw_only=True):
     """A named set of rules."""
 
     __table__ = Table(name="security_groups", indexes=(("project_id",),), unique=(("default_of",),))
@@ -271,7 +271,7 @@ class SecurityGroup(Named, frozen=True, kw_only=True):
     """The project whose `default` group this is; null: an ordinary group."""
 
 
-class SecurityGroupRule(Resource, frozen=True, kw_only=True):
+class SecurityGroupRule(Resource, kw_only=True):
     """Traffic that is let in or out; everything else is dropped."""
 
     __table__ = Table(
@@ -299,7 +299,7 @@ class SecurityGroupRule(Resource, frozen=True, kw_only=True):
     """All that makes two rules the same rule, as text."""
 
 
-class SecurityGroupMember(Row, frozen=True, kw_only=True):
+class SecurityGroupMember(Row, kw_only=True):
     """A port in a security group (id `GROUP_ID/PORT_ID`) with the addresses that `remote_group_id` stands for."""
 
     __table__ = Table(name="security_group_members", indexes=(("security_group_id",), ("port_id",)))
@@ -310,7 +310,7 @@ class SecurityGroupMember(Row, frozen=True, kw_only=True):
     """Fixed addresses, and the addresses or CIDRs of allowed address pairs."""
 
 
-class RbacPolicy(Resource, frozen=True, kw_only=True):
+class RbacPolicy(Resource, kw_only=True):
     """Offers a network, security group, subnet pool or address scope to a project (or to all: `*`)."""
 
     __table__ = Table(
@@ -327,7 +327,7 @@ class RbacPolicy(Resource, frozen=True, kw_only=True):
     target_project: str = "*"
 
 
-class NetworkQuota(Row, frozen=True, kw_only=True):
+class NetworkQuota(Row, kw_only=True):
     """A project's own limits (id is the project's id); what it does not name has the default of `quota_rules`."""
 
     __table__ = Table(name="network_quotas")
