@@ -1,0 +1,85 @@
+"""The image service: Glance v2 over files of the nodes."""
+
+from collections.abc import Mapping, Sequence
+
+from node.plugins.image import service
+from node.plugins.image.data_store import DataStore
+from node.plugins.image.image_sync import ImageSync
+from node.plugins.image.section import ImageSection
+from node.plugins.image.tables import Image, ImageMember, ImageTask
+from node.sdk import (
+    Control,
+    Frozen,
+    ImageFacts,
+    ImageSource,
+    Reader,
+    Reconciler,
+    Row,
+    Service,
+    hookimpl,
+)
+
+
+@hookimpl
+def row_types() -> Sequence[type[Row]]:
+    """Return the rows of images."""
+    return [Image, ImageMember, ImageTask]
+
+
+@hookimpl
+def services() -> Sequence[Service]:
+    """Return the image service."""
+    return [service.SERVICE]
+
+
+@hookimpl
+def config_sections() -> Mapping[str, type[Frozen]]:
+    """Return the section `[image]`."""
+    return {"image": ImageSection}
+
+
+@hookimpl
+def reconcilers(control: Control) -> Sequence[Reconciler]:
+    """Return the reconciler of image files."""
+    return [ImageSync(control)]
+
+
+@hookimpl
+def image_facts(db: Reader, image_id: str) -> ImageFacts | None:
+    """Return what compute must know of an image."""
+    image = db.get(Image, image_id)
+    if image is None or image.want == "absent":
+        return None
+    return ImageFacts(
+        id=image.id,
+        name=image.name or "",
+        status=image.status,
+        disk_format=image.disk_format or "",
+        container_format=image.container_format or "",
+        size_bytes=image.size or 0,
+        virtual_size_bytes=image.virtual_size or 0,
+        min_disk_gib=image.min_disk,
+        min_ram_mib=image.min_ram,
+        project_id=image.project_id,
+        visibility=image.visibility,
+        properties=image.properties,
+    )
+
+
+@hookimpl
+def image_open(control: Control, image_id: str) -> ImageSource | None:
+    """Return the file of an active image that lies on this node."""
+    image = control.db.get(Image, image_id)
+    path = DataStore(control.config.state_dir).path(image_id)
+    if image is None or image.status != "active" or not path.exists():
+        return None
+    return ImageSource(
+        path=path,
+        disk_format=image.disk_format or "raw",
+        virtual_size_bytes=image.virtual_size or image.size or 0,
+        release=_nothing_to_release,
+    )
+
+
+def _nothing_to_release() -> None:
+    """Do nothing: the file is local and stays until its image is deleted."""

@@ -1,0 +1,81 @@
+"""Image rows as Glance shows them."""
+
+from typing import Any
+
+from node.plugins.image.tables import Image, ImageMember, ImageTask
+from node.sdk import Context, iso_utc
+
+STORE = "local"
+
+
+def image_view(image: Image) -> dict[str, Any]:
+    """Return the JSON object of an image; custom properties stand beside the base ones."""
+    view: dict[str, Any] = {
+        **image.properties,
+        "id": image.id,
+        "name": image.name,
+        "status": image.status,
+        "visibility": image.visibility,
+        "protected": image.protected,
+        "os_hidden": image.os_hidden,
+        "owner": image.project_id or None,
+        "disk_format": image.disk_format,
+        "container_format": image.container_format,
+        "size": image.size,
+        "virtual_size": image.virtual_size,
+        "min_disk": image.min_disk,
+        "min_ram": image.min_ram,
+        "checksum": image.checksum,
+        "os_hash_algo": "sha512" if image.os_hash_value else None,
+        "os_hash_value": image.os_hash_value,
+        "tags": image.tags,
+        "created_at": iso_utc(image.created_at),
+        "updated_at": iso_utc(image.updated_at),
+        "self": f"/v2/images/{image.id}",
+        "file": f"/v2/images/{image.id}/file",
+        "schema": "/v2/schemas/image",
+    }
+    if image.status in ("active", "deactivated"):
+        view["stores"] = STORE
+    return view
+
+
+def member_view(member: ImageMember) -> dict[str, Any]:
+    """Return the JSON object of a member."""
+    return {
+        "image_id": member.image_id,
+        "member_id": member.member_id,
+        "status": member.status,
+        "created_at": iso_utc(member.created_at),
+        "updated_at": iso_utc(member.updated_at),
+        "schema": "/v2/schemas/member",
+    }
+
+
+def task_view(task: ImageTask) -> dict[str, Any]:
+    """Return the JSON object of an import's task."""
+    return {
+        "id": task.id,
+        "type": "api_image_import",
+        "status": task.status,
+        "owner": task.project_id,
+        "user_id": task.user_id,
+        "image_id": task.image_id,
+        "request_id": task.request_id,
+        "message": task.message,
+        "input": {"image_id": task.image_id, "import_req": {"method": {"name": task.method}}},
+        "result": None,
+        "created_at": iso_utc(task.created_at),
+        "updated_at": iso_utc(task.updated_at),
+        "expires_at": None,
+        "self": f"/v2/tasks/{task.id}",
+        "schema": "/v2/schemas/task",
+    }
+
+
+def location(ctx: Context, image: Image) -> dict[str, str]:
+    """Return the headers of a new image."""
+    return {
+        "Location": ctx.url(f"/v2/images/{image.id}"),
+        "OpenStack-image-import-methods": "glance-direct",
+    }

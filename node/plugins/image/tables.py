@@ -1,0 +1,68 @@
+"""Rows of the image service.
+
+An image's data is one file on the node in `node_id`. The API worker that takes an upload writes the data and then
+`status`; deletion is in two phases: `want="absent"` hides the image, the node removes the file and then the row.
+"""
+
+from node.sdk import Resource, Row, Table
+
+
+class Image(Resource, kw_only=True):
+    """One image: what is said of it, and what is known of its data."""
+
+    __table__ = Table(
+        name="images",
+        indexes=(("project_id",), ("visibility",), ("want",), ("status",), ("node_id",)),
+    )
+
+    name: str | None = None
+    status: str = "queued"
+    """queued, saving, uploading, importing, active or deactivated."""
+    visibility: str = "shared"
+    """public, community, shared or private."""
+    disk_format: str | None = None
+    container_format: str | None = None
+    min_disk: int = 0
+    """GiB."""
+    min_ram: int = 0
+    """MiB."""
+    protected: bool = False
+    os_hidden: bool = False
+    tags: list[str] = []
+    properties: dict[str, str] = {}
+    size: int | None = None
+    """Bytes of the data."""
+    virtual_size: int | None = None
+    """Bytes that a guest sees, where the format says it."""
+    checksum: str | None = None
+    """MD5, hexadecimal."""
+    os_hash_value: str | None = None
+    """SHA-512, hexadecimal."""
+    upload: str = ""
+    """Name of the upload that may finish this image; another one has lost."""
+
+
+class ImageMember(Row, kw_only=True):
+    """A project that a shared image is offered to. The id is `image/project`."""
+
+    __table__ = Table(name="image_members", indexes=(("image_id",), ("member_id",)))
+
+    image_id: str
+    member_id: str
+    status: str = "pending"
+    """pending, accepted or rejected."""
+
+
+class ImageTask(Row, kw_only=True):
+    """One import of an image."""
+
+    __table__ = Table(name="image_tasks", indexes=(("image_id",),))
+
+    image_id: str
+    project_id: str
+    user_id: str
+    request_id: str
+    status: str = "pending"
+    """pending, processing, success or failure."""
+    message: str = ""
+    method: str = "glance-direct"
