@@ -160,6 +160,27 @@ def test_fixed_addresses_where_dhcp_is_silent(guest: RunningGuest) -> None:
     assert "nameserver 192.0.2.53" in guest.ssh("cat /etc/resolv.conf")
 
 
+def test_a_lease_is_applied_as_its_options_say(guest: RunningGuest) -> None:
+    card = guest.ssh(f"grep -l {FIXED_MAC} /sys/class/net/*/address").split("/")[4]
+    lease = (
+        f"interface={card} ip=192.0.2.99 mask=26 mtu=1350 domain=example.org router=192.0.2.1"
+        " dns='192.0.2.53 192.0.2.54'"
+        " staticroutes='0.0.0.0/0 192.0.2.2 169.254.169.254/32 192.0.2.3 203.0.113.0/24 0.0.0.0'"
+    )
+    guest.ssh(f"{lease} /usr/lib/guest/dhcp bound")
+    assert "mtu 1350" in guest.ssh(f"ip link show {card}")
+    routes = guest.ssh("ip route")
+    assert f"169.254.169.254 via 192.0.2.3 dev {card}" in routes
+    assert f"203.0.113.0/24 dev {card} scope link" in routes
+    assert "default via 192.0.2.2" in routes
+    assert "via 192.0.2.1" not in routes.replace("198.51.100.0/24 via 192.0.2.1", "")  # RFC 3442
+    assert "search example.org\nnameserver 192.0.2.53\nnameserver 192.0.2.54" in guest.ssh(
+        "cat /etc/resolv.conf"
+    )
+    guest.ssh(f"interface={card} /usr/lib/guest/dhcp deconfig")
+    assert "192.0.2.99" not in guest.ssh(f"ip addr show {card}")
+
+
 def test_passwords_open_the_console_only(guest: RunningGuest) -> None:
     done = subprocess.run(
         ["ssh", *guest.ssh_options(), "-o", "PubkeyAuthentication=no", "-p", str(guest.ssh_port),
@@ -204,7 +225,7 @@ def test_files_travel_by_sftp(guest: RunningGuest, tmp_path: Path) -> None:
 def test_reboot_and_power_button(guest: RunningGuest) -> None:
     """Last of the module: the guest is off afterwards."""
     mark = until("init mark", lambda: guest.marks().get("init"), 5)
-    guest.ssh("sync; (sleep 0.2; reboot) > /dev/null 2>&1 &")
+    guest.ssh("sync; (sleep 0.2; sudo reboot) > /dev/null 2>&1 &")
     until("second boot", lambda: guest.console().count("GUEST: init") == 2 and mark, 60)
     until("second ready", lambda: guest.console().count("GUEST: ready") == 2, 60)
     assert guest.ssh("cat /var/lib/user-data-runs") == "ran\n"
@@ -298,7 +319,7 @@ def test_a_copied_disk_becomes_an_instance_of_its_own(guest_image: Path, key: Pa
     ):
         running.wait_mark("ready")
         host_key = running.ssh("dropbearkey -y -f /etc/dropbear/ed25519 | grep ^ssh")
-        running.ssh("(sleep 0.2; poweroff) > /dev/null 2>&1 &")
+        running.ssh("(sleep 0.2; sudo poweroff) > /dev/null 2>&1 &")
         print(f"poweroff command: off after {running.wait_off(30):.2f} s")
 
         pages.update(openstack_pages(key, "second"))

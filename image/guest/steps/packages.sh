@@ -14,6 +14,9 @@ check_machine() {
   PATH=$PATH:/usr/sbin:/sbin
 }
 
+# Print list $1 without its comments.
+listed() { sed 's/#.*//; /^ *$/d' "$here/$1"; }
+
 # Print the name of the newest cloud kernel's package.
 kernel_package() {
   apt-cache depends linux-image-cloud-amd64 2> /dev/null | awk '$1 == "Depends:" { print $2; exit }'
@@ -30,7 +33,7 @@ plan_packages() {
   local own libs
   kernel=${kernel:-$(kernel_package)}
   [ -n "$kernel" ] || die "apt knows no linux-image-cloud-amd64; run apt-get update"
-  mapfile -t own < <(sed 's/#.*//' "$here/contents" | awk 'NF { print $1 }')
+  mapfile -t own < <(listed contents | awk '{ print $1 }')
   mapfile -t libs < <(library_packages "${own[@]}")
   apt-get download --print-uris "$kernel" "${own[@]}" "${libs[@]}" | awk '{ print $2, $3, $4 }' | sort > "$1"
   [ -s "$1" ] || die "apt-get names no packages; run apt-get update"
@@ -40,7 +43,7 @@ plan_packages() {
 inputs_digest() {
   {
     cat "$1"
-    cd "$here"
+    cd "$here" || exit
     find build contents modules steps initramfs rootfs \( -type f -o -type l \) -printf '%m %p %l\n' | sort
     find build contents modules steps initramfs rootfs -type f -print0 | sort -z | xargs -0 sha256sum
   } | sha256sum | cut -d' ' -f1
@@ -76,13 +79,13 @@ verify() {
   esac
 }
 
-# Unpack the packages of plan $1 from cache $2 into one merged tree $3.
+# Unpack the packages of plan $1 from cache $2 into one tree $3 with a merged /usr.
 unpack_packages() {
-  local file size hash
+  local file size hash top
   mkdir -p "$3/usr/bin" "$3/usr/sbin" "$3/usr/lib" "$3/usr/lib64"
   for top in bin sbin lib lib64; do ln -s "usr/$top" "$3/$top"; done
   while read -r file size hash; do
-    # dpkg-deb -x would replace the links of a merged /usr; tar keeps them
+    # dpkg-deb -x would replace the links of the merged /usr; tar keeps them
     dpkg-deb --fsys-tarfile "$2/$file" | tar -x -C "$3" --keep-directory-symlink --exclude './usr/share/*'
   done < "$1"
 }

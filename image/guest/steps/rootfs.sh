@@ -28,7 +28,7 @@ copy_programs() {
       install -D -m 755 "$x/usr/$file" "$root/usr/$file"
       copy_libraries "$x" "$root" "$root/usr/$file"
     done
-  done < <(sed 's/#.*//; /^ *$/d' "$here/contents")
+  done < <(listed contents)
   ln -s mke2fs "$root/usr/sbin/mkfs.ext4"
   ln -s mke2fs "$root/usr/sbin/mkfs.ext3"
   ln -s mke2fs "$root/usr/sbin/mkfs.ext2"
@@ -50,10 +50,8 @@ copy_libraries() {
     install -m 755 "$x/$libdir/ld-linux-x86-64.so.2" "$root/$libdir/ld-linux-x86-64.so.2"
 }
 
-# Print the modules that `modules` lists for any of the places $1 (a regular expression).
-module_names() {
-  sed 's/#.*//' "$here/modules" | awk -v place="^($1)$" '$1 ~ place { $1 = ""; print }'
-}
+# Print the modules that `modules` lists for any of the places $1 (an extended regular expression).
+module_names() { listed modules | awk -v place="^($1)$" '$1 ~ place { for (n = 2; n <= NF; n++) print $n }'; }
 
 # Print the files, in loading order, of modules $3... of release $2 below tree $1.
 module_files() {
@@ -65,14 +63,15 @@ module_files() {
 }
 
 copy_modules() {
-  local x=$1 root=$2 file target
+  local x=$1 root=$2 file target names
   kernel_release=$(ls "$x/usr/lib/modules")
   depmod -b "$x" "$kernel_release"
+  mapfile -t names < <(module_names 'boot|root')
   while read -r file; do
     target=$root/usr/lib/modules/$kernel_release/${file#*/modules/"$kernel_release"/}
     install -D -m 644 "$file" "$target"
     case $target in *.xz) xz -d "$target" ;; esac
-  done < <(module_files "$x" "$kernel_release" $(module_names 'boot|root'))
+  done < <(module_files "$x" "$kernel_release" "${names[@]}")
   cp "$x/usr/lib/modules/$kernel_release"/modules.{order,builtin,builtin.modinfo} \
     "$root/usr/lib/modules/$kernel_release/"
   depmod -b "$root" "$kernel_release"
