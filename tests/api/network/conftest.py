@@ -23,7 +23,7 @@ class Caller:
 
     def get(self, path: str) -> Any:
         """Return the body of a GET that succeeds."""
-        answer = self.cloud.get(f"{BASE}/{path}", token=self.token)
+        answer = self.cloud.get(f"{BASE}{path}", token=self.token)
         assert answer.status == 200, answer.body
         return answer.json
 
@@ -36,24 +36,24 @@ class Caller:
 
     def post(self, path: str, body: Any) -> Answer:
         """POST."""
-        return self.cloud.post(f"{BASE}/{path}", json=body, token=self.token)
+        return self.cloud.post(f"{BASE}{path}", json=body, token=self.token)
 
     def put(self, path: str, body: Any) -> Answer:
         """PUT."""
-        return self.cloud.put(f"{BASE}/{path}", json=body, token=self.token)
+        return self.cloud.put(f"{BASE}{path}", json=body, token=self.token)
 
     def delete(self, path: str) -> Answer:
         """DELETE."""
-        return self.cloud.delete(f"{BASE}/{path}", token=self.token)
+        return self.cloud.delete(f"{BASE}{path}", token=self.token)
 
     def ask(self, path: str) -> Answer:
         """GET, whatever the status."""
-        return self.cloud.get(f"{BASE}/{path}", token=self.token)
+        return self.cloud.get(f"{BASE}{path}", token=self.token)
 
     def net(self, cidr: str = "10.0.0.0/24", **more: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         """Create a network with one IPv4 subnet."""
-        made = self.make("networks", "network", name="net", **more)
-        subnet = self.make("subnets", "subnet", network_id=made["id"], cidr=cidr, ip_version=4)
+        made = self.make("/networks", "network", name="net", **more)
+        subnet = self.make("/subnets", "subnet", network_id=made["id"], cidr=cidr, ip_version=4)
         return made, subnet
 
 
@@ -103,9 +103,9 @@ def admin(cloud: Cloud) -> Caller:
 @pytest.fixture
 def public(admin: Caller) -> dict[str, Any]:
     """Return an external network with 198.51.100.0/24."""
-    made = admin.make("networks", "network", name="public", **{"router:external": True})
+    made = admin.make("/networks", "network", name="public", **{"router:external": True})
     admin.make(
-        "subnets",
+        "/subnets",
         "subnet",
         network_id=made["id"],
         cidr="198.51.100.0/24",

@@ -81,7 +81,7 @@ def test_ports_are_made_bound_and_go_with_the_server(ctx: Context, member: Calle
 
 def test_an_own_port_is_bound_and_given_back(ctx: Context, member: Caller) -> None:
     net, _ = member.net()
-    port = member.make("ports", "port", network_id=net["id"])
+    port = member.make("/ports", "port", network_id=net["id"])
     plan = _plan(ctx, PortWish(port_id=port["id"]))
     assert plan.created == (False,)
     _commit(ctx, plan)
@@ -122,7 +122,7 @@ def test_what_is_not_there(ctx: Context, wish: PortWish, error: type[NodeError])
 
 def test_groups_by_name(ctx: Context, member: Caller) -> None:
     net, _ = member.net()
-    group = member.make("security-groups", "security_group", name="web")
+    group = member.make("/security-groups", "security_group", name="web")
     plan = _plan(ctx, PortWish(network_id=net["id"]), security_groups=("web", "default"))
     _commit(ctx, plan)
     assert set(_states(ctx, "server-1")["server-1"][0].security_groups) == {"web", "default"}
@@ -132,19 +132,19 @@ def test_groups_by_name(ctx: Context, member: Caller) -> None:
 
 
 def test_a_network_without_subnet(ctx: Context, member: Caller) -> None:
-    net = member.make("networks", "network")
+    net = member.make("/networks", "network")
     with pytest.raises(BadRequest, match="requires a subnet"):
         _plan(ctx, PortWish(network_id=net["id"]))
 
 
 def test_floating_ips_are_told(ctx: Context, member: Caller, public: dict[str, Any]) -> None:
     net, subnet = member.net()
-    router = member.make("routers", "router", external_gateway_info={"network_id": public["id"]})
-    member.put(f"routers/{router['id']}/add_router_interface", {"subnet_id": subnet["id"]})
+    router = member.make("/routers", "router", external_gateway_info={"network_id": public["id"]})
+    member.put(f"/routers/{router['id']}/add_router_interface", {"subnet_id": subnet["id"]})
     plan = _plan(ctx, PortWish(network_id=net["id"]))
     _commit(ctx, plan)
     floating = member.make(
-        "floatingips", "floatingip", floating_network_id=public["id"], port_id=plan.port_ids[0]
+        "/floatingips", "floatingip", floating_network_id=public["id"], port_id=plan.port_ids[0]
     )
     state = _states(ctx, "server-1")["server-1"][0]
     assert state.floating_ips == (floating["floating_ip_address"],)
