@@ -87,7 +87,7 @@ def not_found(kind: str, message: str) -> NodeError:
 
 def missing(resource: str, ident: Any) -> NodeError:
     """Return the 404 of a resource (`network`, `port`, ...) that is not there or not to be seen."""
-    kind, text = _NOT_FOUND[resource]
+    kind, text = _NOT_FOUND.get(resource, ("NotFound", f"{resource} {{}} could not be found."))
     return NotFound(text.format(ident), type=kind)
 
 

@@ -80,7 +80,7 @@ class Ask:
         marker = self.ctx.param("marker")
         start, end = 0, len(found)
         if marker:
-            at = next((index for index, item in enumerate(found) if item["id"] == marker), None)
+            at = next((index for index, item in enumerate(found) if item.get("id") == marker), None)
             if at is None:
                 raise missing(self.kind.name, marker)
             start, end = (0, at) if self.reverse else (at + 1, end)
@@ -96,11 +96,11 @@ class Ask:
         links = []
         if not short or self.reverse:
             links.append(
-                {"rel": "next", "href": self._href(page[-1]["id"] if page else "", back=False)}
+                {"rel": "next", "href": self._href(ident(page[-1]) if page else "", back=False)}
             )
         if not short or not self.reverse:
             links.append(
-                {"rel": "previous", "href": self._href(page[0]["id"] if page else "", back=True)}
+                {"rel": "previous", "href": self._href(ident(page[0]) if page else "", back=True)}
             )
         return links
 
@@ -117,6 +117,11 @@ class Ask:
         if back:
             params.append(("page_reverse", "True"))
         return f"{self.ctx.url(self.ctx.path)}?{urlencode(params)}"
+
+
+def ident(item: Item) -> str:
+    """Return what a page's marker names an item by; a few sorts of items have no id of their own."""
+    return str(item.get("id") or item.get("network_id") or item.get("name") or "")
 
 
 def select(item: Item, fields: Sequence[str]) -> Item:

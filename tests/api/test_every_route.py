@@ -1,0 +1,143 @@
+"""Every endpoint of every built-in service: refuses strangers, survives any body, never answers 500."""
+
+import importlib
+import re
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import msgspec
+import pytest
+
+from node.api.route import Route, Service
+from node.pluginhost import BUILTIN, PluginHost
+from node.testing import Cloud
+
+PARAMETER = re.compile(r"\{(\w+)(?::\w+)?\}")
+NO_ID = "00000000-0000-4000-8000-000000000000"
+BODIES = (
+    b"",
+    b"{",
+    b"null",
+    b"[]",
+    b'"x"',
+    b"{}",
+    b'{"x": {"y": 1}}',
+    b"\xff\xfe",
+    b'{"a": 1e999}',
+    b"[" * 2000,
+)
+VALUES: tuple[Any, ...] = (None, {}, [], "x", -1, True, {"x": 1}, {"name": None}, {"name": "\x00"})
+
+
+def services() -> tuple[Service, ...]:
+    host = PluginHost()
+    host.load()
+    return tuple(service for _name, some in host.gather("services") for service in some)
+
+
+CALLS = [(service, route) for service in services() for route in service.routes]
+
+
+def name_of(call: tuple[Service, Route]) -> str:
+    service, route = call
+    return " ".join(
+        filter(None, (service.name, route.method, route.path, route.action, route.since))
+    )
+
+
+@pytest.fixture(scope="module")
+def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
+    # All built-in plugins, but tokens that the test makes itself.
+    plugins = []
+    for name in BUILTIN:
+        module = importlib.import_module(name)
+        hooks = {key: value for key, value in vars(module).items() if key != "token_verify"}
+        plugins.append(SimpleNamespace(**hooks))
+    made = Cloud(tmp_path_factory.mktemp("cloud"), plugins)
+    yield made
+    made.machine.close()
+
+
+def url(service: Service, route: Route) -> str:
+    return service.path + PARAMETER.sub(NO_ID, route.path)
+
+
+def headers(service: Service, route: Route) -> dict[str, str]:
+    versions = service.microversions
+    if versions is None or (route.since is None and route.until is None):
+        return {}
+    return {"OpenStack-API-Version": f"{versions.service_type} {route.since or route.until}"}
+
+
+@pytest.mark.parametrize("call", CALLS, ids=name_of)
+def test_a_stranger_is_refused(cloud: Cloud, call: tuple[Service, Route]) -> None:
+    service, route = call
+    if route.policy == "public":
+        answer = cloud.request(route.method, url(service, route), headers=headers(service, route))
+        assert answer.status < 500
+        return
+    for token in ("", "no-such-token"):
+        answer = cloud.request(
+            route.method, url(service, route), token=token, headers=headers(service, route), json={}
+        )
+        assert answer.status == 401, answer.body
+    assert answer.headers.get("x-openstack-request-id", "").startswith("req-")
+
+
+def bodies(route: Route) -> Iterator[bytes]:
+    yield from BODIES
+    for value in VALUES:
+        if route.action:
+            yield msgspec.json.encode({route.action: value})
+        for field in getattr(route.body, "__struct_fields__", ()):
+            yield msgspec.json.encode({field: value})
+
+
+@pytest.mark.parametrize("call", CALLS, ids=name_of)
+def test_no_body_makes_it_fail(cloud: Cloud, call: tuple[Service, Route]) -> None:
+    service, route = call
+    token = cloud.token(roles=("admin",), project_id=NO_ID, user_id=NO_ID)
+    reads = (
+        route.method in ("GET", "HEAD", "DELETE", "OPTIONS") and not route.body and not route.action
+    )
+    sent = [b""] if reads else dict.fromkeys(bodies(route))
+    more = {**headers(service, route), "Content-Type": "application/json"}
+    failed = {}
+    for body in sent:
+        answer = cloud.request(
+            route.method, url(service, route), token=token, headers=more, body=body
+        )
+        if answer.status >= 500 and answer.status != 501:
+            failed[body] = (answer.status, answer.body[:200])
+        elif answer.status >= 400 and answer.body:
+            assert answer.headers.get("content-type", "").startswith(
+                ("application/json", "text/")
+            ), body
+    assert failed == {}
+
+
+QUERIES = (
+    "limit=x",
+    "limit=-1",
+    "marker=nowhere",
+    "sort_key=%00",
+    "a=b&a=c",
+    "%ff=%fe",
+    "fields=",
+    "limit=9" + "9" * 30,
+)
+
+
+@pytest.mark.parametrize("call", [c for c in CALLS if c[1].method == "GET"], ids=name_of)
+def test_no_query_makes_it_fail(cloud: Cloud, call: tuple[Service, Route]) -> None:
+    service, route = call
+    token = cloud.token(roles=("admin",), project_id=NO_ID, user_id=NO_ID)
+    failed = {}
+    for query in QUERIES:
+        answer = cloud.get(
+            f"{url(service, route)}?{query}", token=token, headers=headers(service, route)
+        )
+        if answer.status >= 500:
+            failed[query] = (answer.status, answer.body[:200])
+    assert failed == {}
