@@ -38,7 +38,21 @@ def site(tmp_path: Path) -> Iterator[Site]:
         for name in (node, outside):
             run("ip", "netns", "add", name)
             run("ip", "-n", name, "link", "set", "lo", "up")
-        run("ip", "-n", node, "link", "add", "uplink", "type", "veth", "peer", "name", "world", "netns", outside)
+        run(
+            "ip",
+            "-n",
+            node,
+            "link",
+            "add",
+            "uplink",
+            "type",
+            "veth",
+            "peer",
+            "name",
+            "world",
+            "netns",
+            outside,
+        )
         run("ip", "-n", node, "addr", "add", "198.18.0.2/24", "dev", "uplink")
         run("ip", "-n", node, "link", "set", "uplink", "up")
         run("ip", "-n", node, "route", "add", "default", "via", "198.18.0.1")
@@ -53,6 +67,8 @@ def site(tmp_path: Path) -> Iterator[Site]:
                 site.close()
         finally:
             _enter(home)
-            listed = subprocess.run(["ip", "netns", "list"], capture_output=True, text=True, check=False).stdout
+            listed = subprocess.run(
+                ["ip", "netns", "list"], capture_output=True, text=True, check=False
+            ).stdout
             for name in [line.split()[0] for line in listed.splitlines() if f"hgt-{tag}-" in line]:
                 subprocess.run(["ip", "netns", "del", name], check=False)

@@ -114,7 +114,21 @@ class Guest:
         script = self.site.directory / f"{self.namespace}.sh"
         script.write_text(UDHCPC.format(dump=dump))
         script.chmod(0o755)
-        client = ("busybox", "udhcpc", "-f", "-n", "-q", "-t", "10", "-T", "1", "-O", "mtu", "-O", "staticroutes")
+        client = (
+            "busybox",
+            "udhcpc",
+            "-f",
+            "-n",
+            "-q",
+            "-t",
+            "10",
+            "-T",
+            "1",
+            "-O",
+            "mtu",
+            "-O",
+            "staticroutes",
+        )
         self.run(*client, "-i", "eth0", "-s", str(script))
         pairs = (line.partition("=") for line in dump.read_text().splitlines())
         return {name: value.strip("'") for name, _equals, value in pairs}
@@ -127,7 +141,6 @@ class Guest:
     def fetch(self, url: str, ok: bool = True) -> str:
         """Return what a URL holds."""
         return self.run("curl", "--noproxy", "*", "-sS", "-f", "-m", "5", url, ok=ok)
-
 
     def connects(self, address: str, port: int) -> bool:
         """Return whether a TCP connection comes about."""
@@ -153,7 +166,11 @@ class Pinger:
 
     def _numbers(self) -> list[int]:
         text = self._file.read_text()
-        return [int(part.partition("icmp_seq=")[2].split()[0]) for part in text.splitlines() if "time=" in part]
+        return [
+            int(part.partition("icmp_seq=")[2].split()[0])
+            for part in text.splitlines()
+            if "time=" in part
+        ]
 
     def answers(self) -> int:
         """Return how many answers came."""
@@ -169,7 +186,19 @@ class Listener:
     """Accepts TCP connections in a guest for as long as it is open."""
 
     def __init__(self, guest: Guest, port: int) -> None:
-        argv = ["ip", "netns", "exec", guest.namespace, "busybox", "nc", "-ll", "-p", str(port), "-e", "/bin/cat"]
+        argv = [
+            "ip",
+            "netns",
+            "exec",
+            guest.namespace,
+            "busybox",
+            "nc",
+            "-ll",
+            "-p",
+            str(port),
+            "-e",
+            "/bin/cat",
+        ]
         self._process = subprocess.Popen(argv, stdin=subprocess.DEVNULL)
         eventually(lambda: f":{port} " in guest.run("ss", "-ltn"), "nobody listens")
 
@@ -257,9 +286,16 @@ class Site:
     def fresh(self) -> dict[str, Any]:
         """Return what every row has."""
         now = self.cloud.clock.now_us()
-        return {"id": self.cloud.ids.uuid(), "created_at": now, "updated_at": now, "project_id": "project-1"}
+        return {
+            "id": self.cloud.ids.uuid(),
+            "created_at": now,
+            "updated_at": now,
+            "project_id": "project-1",
+        }
 
-    def network(self, cidr: str = "10.0.0.0/24", *, dhcp: bool = True, **fields: Any) -> tuple[Network, Subnet]:
+    def network(
+        self, cidr: str = "10.0.0.0/24", *, dhcp: bool = True, **fields: Any
+    ) -> tuple[Network, Subnet]:
         """Make a network with one subnet whose gateway is .1 and whose DHCP port is .2."""
         network = Network(**self.fresh(), mtu_bytes=1442, **fields)
         prefix = cidr.rpartition("0/")[0]
@@ -293,7 +329,10 @@ class Site:
         )
         members = [
             SecurityGroupMember(
-                id=f"{group}/{port.id}", security_group_id=group, port_id=port.id, addresses=(address,)
+                id=f"{group}/{port.id}",
+                security_group_id=group,
+                port_id=port.id,
+                addresses=(address,),
             )
             for group in port.security_group_ids
         ]
@@ -324,12 +363,19 @@ class Site:
         self.store(rule)
         return rule
 
-    def router(self, external: Subnet | None, address: str, *inner: Subnet, **fields: Any) -> Router:
+    def router(
+        self, external: Subnet | None, address: str, *inner: Subnet, **fields: Any
+    ) -> Router:
         """Make a router with the gateway addresses of `inner`, and `address` on `external`."""
         router = Router(**self.fresh(), node_id=NODE, **fields)
         if external is not None:
             port = self.port(
-                external, address, device_owner=ROUTER_GATEWAY, device_id=router.id, node_id="", project_id=""
+                external,
+                address,
+                device_owner=ROUTER_GATEWAY,
+                device_id=router.id,
+                node_id="",
+                project_id="",
             )
             router = Router(
                 **{name: getattr(router, name) for name in router.__struct_fields__}
@@ -341,7 +387,13 @@ class Site:
             )
         self.store(router)
         for subnet in inner:
-            self.port(subnet, subnet.gateway_ip, device_owner=ROUTER_INTERFACE, device_id=router.id, node_id="")
+            self.port(
+                subnet,
+                subnet.gateway_ip,
+                device_owner=ROUTER_INTERFACE,
+                device_id=router.id,
+                node_id="",
+            )
         return router
 
     def floating(self, external: Subnet, address: str, guest: Guest, router: Router) -> FloatingIp:

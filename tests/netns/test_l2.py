@@ -120,14 +120,18 @@ def test_spoofing_is_dropped_and_address_pairs_are_not(site: Site) -> None:
     liar.run("ip", "addr", "add", "10.0.0.99/24", "dev", "eth0")
     liar.run("ip", "neigh", "replace", "10.0.0.12", "lladdr", other.port.mac_address, "dev", "eth0")
     other.run("ip", "neigh", "replace", "10.0.0.99", "lladdr", liar.port.mac_address, "dev", "eth0")
-    assert "100% packet loss" in liar.run("ping", "-c1", "-W1", "-I", "10.0.0.99", "10.0.0.12", ok=False)
+    assert "100% packet loss" in liar.run(
+        "ping", "-c1", "-W1", "-I", "10.0.0.99", "10.0.0.12", ok=False
+    )
     other.run("ip", "neigh", "del", "10.0.0.99", "dev", "eth0")
     assert not other.pings("10.0.0.99"), "no ARP answer for a foreign address"
 
     pair = AddressPair(ip_address="10.0.0.96/29", mac_address=liar.port.mac_address)
     site.update(liar.port, address_pairs=(pair,))
     site.changed(Port, liar.port.id)
-    assert " 0% packet loss" in liar.run("ping", "-c1", "-W1", "-I", "10.0.0.99", "10.0.0.12", ok=False)
+    assert " 0% packet loss" in liar.run(
+        "ping", "-c1", "-W1", "-I", "10.0.0.99", "10.0.0.12", ok=False
+    )
 
     liar.run("ip", "link", "set", "eth0", "address", "fa:16:3e:99:99:99")
     assert not liar.pings("10.0.0.12")
@@ -229,7 +233,12 @@ def test_the_world_comes_back_when_somebody_breaks_it(site: Site) -> None:
     assert two.pings("10.0.0.11")
     assert not one.pings("10.0.0.12")
     assert one.dhcp()["ip"] == "10.0.0.11"
-    assert one.run("busybox", "nslookup", "host-10-0-0-12.openstacklocal", "10.0.0.2").count("10.0.0.12") >= 1
+    assert (
+        one.run("busybox", "nslookup", "host-10-0-0-12.openstacklocal", "10.0.0.2").count(
+            "10.0.0.12"
+        )
+        >= 1
+    )
 
 
 def test_a_restarted_daemon_disturbs_nothing(site: Site) -> None:
@@ -320,7 +329,9 @@ def test_a_real_tap_is_made_before_the_server_and_stays(site: Site) -> None:
 
 def test_a_port_is_plugged_in_less_than_a_tenth_of_a_second(site: Site) -> None:
     _network, subnet = site.network()
-    group = site.group(PING, {"protocol": "tcp", "port_min": 1, "port_max": 9, "direction": "ingress"})
+    group = site.group(
+        PING, {"protocol": "tcp", "port_min": 1, "port_max": 9, "direction": "ingress"}
+    )
     site.port(subnet, "10.0.0.10", security_group_ids=(group.id,))
     site.settle()
     ports = site.reconcilers[2]
@@ -331,4 +342,6 @@ def test_a_port_is_plugged_in_less_than_a_tenth_of_a_second(site: Site) -> None:
         ports.reconcile(port.id)
         took_s.append(time.perf_counter() - begin_s)
     print("plug ms:", [round(took * 1000) for took in took_s])
-    assert sorted(took_s)[len(took_s) // 2] < 0.5, "ten times the goal: something is wrong, not only slow"
+    assert sorted(took_s)[len(took_s) // 2] < 0.5, (
+        "ten times the goal: something is wrong, not only slow"
+    )

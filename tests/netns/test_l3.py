@@ -72,12 +72,25 @@ def test_floating_ip_both_ways(site: Site) -> None:
     assert " 0% packet loss" in run("ping", "-c1", "-W2", "203.0.113.20", ok=False), "from the node"
     assert neighbour.pings("203.0.113.20"), "from a neighbour by its floating address"
     assert guest.pings(OUTSIDE)
-    run("ip", "netns", "exec", site.outside, "ip", "route", "add", "203.0.113.0/24", "via", "198.18.0.2")
+    run(
+        "ip",
+        "netns",
+        "exec",
+        site.outside,
+        "ip",
+        "route",
+        "add",
+        "203.0.113.0/24",
+        "via",
+        "198.18.0.2",
+    )
     assert " 0% packet loss" in run(
         "ip", "netns", "exec", site.outside, "ping", "-c1", "-W2", "203.0.113.20", ok=False
     )
     with Peer() as peer:
-        guest.run("timeout", "2", "bash", "-c", f"exec 3<>/dev/tcp/203.0.113.1/{peer.port}", ok=False)
+        guest.run(
+            "timeout", "2", "bash", "-c", f"exec 3<>/dev/tcp/203.0.113.1/{peer.port}", ok=False
+        )
         assert peer.caller() == "203.0.113.20", "the guest must leave with its floating address"
 
 
@@ -237,8 +250,16 @@ def test_slaac_by_router_advertisement(site: Site) -> None:
     site.store(subnet)
     site.router(None, "", four, subnet)
     guest = site.guest(four, "10.0.0.11", port_security=False)
-    guest.run("sysctl", "-qw", "net.ipv6.conf.eth0.accept_ra=2", "net.ipv6.conf.eth0.router_solicitation_interval=1")
+    guest.run(
+        "sysctl",
+        "-qw",
+        "net.ipv6.conf.eth0.accept_ra=2",
+        "net.ipv6.conf.eth0.router_solicitation_interval=1",
+    )
     site.settle()
-    eventually(lambda: "2001:db8:5:" in guest.run("ip", "-6", "addr", "show", "eth0"), "no address by SLAAC")
+    eventually(
+        lambda: "2001:db8:5:" in guest.run("ip", "-6", "addr", "show", "eth0"),
+        "no address by SLAAC",
+    )
     eventually(lambda: "default via fe80:" in guest.run("ip", "-6", "route"), "no default route")
     assert guest.pings("2001:db8:5::1", wait_s=3)

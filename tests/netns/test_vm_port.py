@@ -24,7 +24,9 @@ def _image() -> Path | None:
 def test_a_real_guest_boots_on_its_port(site: Site) -> None:
     image = _image()
     if image is None:
-        pytest.skip("HEDGEROW_GUEST_IMAGE names no guest image; tests/vm boots one by the whole product")
+        pytest.skip(
+            "HEDGEROW_GUEST_IMAGE names no guest image; tests/vm boots one by the whole product"
+        )
     key = site.directory / "id"
     run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "test", "-f", str(key))
     _net, external = site.network("203.0.113.0/24", dhcp=False, external=True)
@@ -59,8 +61,23 @@ def test_a_real_guest_boots_on_its_port(site: Site) -> None:
 
     console = site.directory / "console"
     argv = [
-        *("qemu-system-x86_64", "-accel", "tcg", "-m", "192", "-display", "none", "-monitor", "none"),
-        *("-drive", f"file={image},if=virtio,format=qcow2,snapshot=on", "-serial", f"file:{console}"),
+        *(
+            "qemu-system-x86_64",
+            "-accel",
+            "tcg",
+            "-m",
+            "192",
+            "-display",
+            "none",
+            "-monitor",
+            "none",
+        ),
+        *(
+            "-drive",
+            f"file={image},if=virtio,format=qcow2,snapshot=on",
+            "-serial",
+            f"file:{console}",
+        ),
         *("-netdev", f"tap,id=n,ifname={tap_name(port.id)},script=no,downscript=no"),
         *("-device", f"virtio-net-pci,netdev=n,mac={port.mac_address}"),
     ]
@@ -69,13 +86,25 @@ def test_a_real_guest_boots_on_its_port(site: Site) -> None:
         lines = lambda: console.read_text(errors="replace") if console.exists() else ""  # noqa: E731
         eventually(lambda: "GUEST: ready" in lines(), "the guest never became ready", _BOOT_S)
         ssh_argv = [
-            *("ssh", "-i", str(key), "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null"),
+            *(
+                "ssh",
+                "-i",
+                str(key),
+                "-o",
+                "StrictHostKeyChecking=no",
+                "-o",
+                "UserKnownHostsFile=/dev/null",
+            ),
             *("-o", "ConnectTimeout=5", "-o", "BatchMode=yes", "hedgerow@203.0.113.20"),
         ]
-        eventually(lambda: "here" in run(*ssh_argv, "echo here", ok=False), "no ssh by the floating IP", 60)
+        eventually(
+            lambda: "here" in run(*ssh_argv, "echo here", ok=False), "no ssh by the floating IP", 60
+        )
         assert "mtu 1442" in run(*ssh_argv, "ip link show eth0 2>/dev/null || ip link")
         assert " 0% packet loss" in run(*ssh_argv, "ping -c1 -W2 198.18.0.1", ok=False)
-        assert " 0% packet loss" not in run("ping", "-c1", "-W1", "203.0.113.20", ok=False), "only ssh may come in"
+        assert " 0% packet loss" not in run("ping", "-c1", "-W1", "203.0.113.20", ok=False), (
+            "only ssh may come in"
+        )
         site.restart()
         site.settle()
         assert "still" in run(*ssh_argv, "echo still", ok=False)

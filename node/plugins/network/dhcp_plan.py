@@ -62,7 +62,11 @@ def dhcp_plan(
     """Return the service of a network whose DHCP port is `dhcp_port`."""
     domain = network.dns_domain.rstrip(".") or domain
     served = {subnet.id: subnet for subnet in subnets if subnet.enable_dhcp}
-    own = {fixed.subnet_id: fixed.ip_address for fixed in dhcp_port.fixed_ips if fixed.subnet_id in served}
+    own = {
+        fixed.subnet_id: fixed.ip_address
+        for fixed in dhcp_port.fixed_ips
+        if fixed.subnet_id in served
+    }
     listed = sorted(ports, key=lambda port: port.id)
     hosts: list[str] = []
     names: list[str] = []
@@ -179,7 +183,11 @@ def _length(subnet: Subnet) -> int:
 
 def _assigns(subnet: Subnet) -> bool:
     """Return whether DHCP serves the subnet at all: with SLAAC alone it does not."""
-    return subnet.ip_version == 4 or subnet.ipv6_address_mode in ("", "dhcpv6-stateful", "dhcpv6-stateless")
+    return subnet.ip_version == 4 or subnet.ipv6_address_mode in (
+        "",
+        "dhcpv6-stateful",
+        "dhcpv6-stateless",
+    )
 
 
 def _range(subnet: Subnet) -> str:
@@ -223,7 +231,9 @@ def _subnet_options(subnet: Subnet, own_address: str, domain: str) -> Iterable[s
 def _port_options(port: Port) -> Iterable[str]:
     """Yield a port's own options; names that dnsmasq does not know would keep it from starting."""
     for option in port.dhcp_options:
-        known, prefix = (_KNOWN_OPTIONS6, "option6:") if option.ip_version == 6 else (_KNOWN_OPTIONS, "option:")
+        known, prefix = (
+            (_KNOWN_OPTIONS6, "option6:") if option.ip_version == 6 else (_KNOWN_OPTIONS, "option:")
+        )
         name = option.opt_name.strip().lower()
         if name.isdigit() and 0 < int(name) < 255:
             key = f"option6:{name}" if option.ip_version == 6 else name

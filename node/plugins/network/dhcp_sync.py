@@ -89,7 +89,11 @@ class Dhcp:
     def served(self) -> set[str]:
         """Return the networks that have a service, or remains of one."""
         prefix = dhcp_namespace("")
-        found = {name.removeprefix(prefix) for name in self._namespaces.names() if name.startswith(prefix)}
+        found = {
+            name.removeprefix(prefix)
+            for name in self._namespaces.names()
+            if name.startswith(prefix)
+        }
         if self._directory.is_dir():
             found |= {entry.name for entry in self._directory.iterdir()}
         return found
@@ -113,7 +117,11 @@ class Dhcp:
             if port.device_owner.startswith(COMPUTE_PREFIX) and port.fixed_ips
         ]
         return dhcp_plan(
-            network, subnets, dhcp_port, ports, self._control.config.section(NetworkSection).dns_domain
+            network,
+            subnets,
+            dhcp_port,
+            ports,
+            self._control.config.section(NetworkSection).dns_domain,
         )
 
     def _apply(self, plan: DhcpPlan) -> None:
@@ -126,7 +134,9 @@ class Dhcp:
         if stale or dnsmasq.pid() is None:
             dnsmasq.stop()
             if dnsmasq.leases():
-                (dnsmasq.directory / "leases").write_text(kept_leases(dnsmasq.leases(), plan.owners))
+                (dnsmasq.directory / "leases").write_text(
+                    kept_leases(dnsmasq.leases(), plan.owners)
+                )
         dnsmasq.ensure(
             arguments(plan, str(dnsmasq.directory)),
             {"hosts": plan.hosts, "names": plan.names, "options": plan.options},

@@ -27,7 +27,9 @@ def answer(files: Mapping[str, bytes], path: str) -> bytes | None:
     if not entries:
         return None
     marked = "/meta-data" in f"/{wanted}"
-    return "\n".join(f"{name}/" if is_dir and marked else name for name, is_dir in entries.items()).encode()
+    return "\n".join(
+        f"{name}/" if is_dir and marked else name for name, is_dir in entries.items()
+    ).encode()
 
 
 def find_port(db: Reader, network_ids: Iterable[str], source: str) -> Port | None:
@@ -39,7 +41,9 @@ def find_port(db: Reader, network_ids: Iterable[str], source: str) -> Port | Non
             port = db.get(Port, allocation.port_id) if allocation is not None else None
             if port is None:  # the allocation may be missing, the port is what counts
                 ports = db.rows(Port, network_id=subnet.network_id)
-                holders = (p for p in ports if any(f.ip_address == str(address) for f in p.fixed_ips))
+                holders = (
+                    p for p in ports if any(f.ip_address == str(address) for f in p.fixed_ips)
+                )
                 port = next(holders, None)
             if port is not None:
                 return port

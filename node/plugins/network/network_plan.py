@@ -43,4 +43,6 @@ def bridge_plan(network: Network, subnets: Iterable[Subnet], node_id: str) -> Br
 def nat_fragment(subnets: Iterable[Subnet]) -> Fragment:
     """Return the IPv4 ranges of external networks that are hidden behind the node's own address."""
     nets = {ipaddress.IPv4Network(subnet.cidr) for subnet in subnets if subnet.ip_version == 4}
-    return Fragment(elements={"external": {str(net): "" for net in ipaddress.collapse_addresses(nets)}})
+    return Fragment(
+        elements={"external": {str(net): "" for net in ipaddress.collapse_addresses(nets)}}
+    )

@@ -79,13 +79,19 @@ class NetworkSync(Reconciler):
         """Have bridged packets shown to the inet tables: needs br_netfilter."""
         if not Path("/proc/sys/net/bridge").exists():
             with contextlib.suppress(OSError):
-                subprocess.run(["modprobe", "br_netfilter"], capture_output=True, timeout=30, check=False)
+                subprocess.run(
+                    ["modprobe", "br_netfilter"], capture_output=True, timeout=30, check=False
+                )
         if not Path("/proc/sys/net/bridge").exists():
-            log.error("The kernel has no br_netfilter: security groups cannot know connections; load that module")
+            log.error(
+                "The kernel has no br_netfilter: security groups cannot know connections; load that module"
+            )
 
     def keys(self) -> Iterable[str]:
         """Return the networks, the bridges that no network justifies, and the way out."""
-        networks = {bridge_name(network.id): network.id for network in self.control.db.rows(Network)}
+        networks = {
+            bridge_name(network.id): network.id for network in self.control.db.rows(Network)
+        }
         bridges = {name for name in self._bridges.links.names() if name.startswith(bridge_name(""))}
         strays = [f"{_LINK}{name}" for name in sorted(bridges - networks.keys()) if len(name) == 13]
         return [*networks.values(), *strays, _UPLINK]
@@ -105,7 +111,9 @@ class NetworkSync(Reconciler):
             self._bridges.remove(key.removeprefix(_LINK))
         else:
             network = self.control.db.get(Network, key)
-            if network is not None and bridge_is_served(self.control.db, self.control.node_id, network):
+            if network is not None and bridge_is_served(
+                self.control.db, self.control.node_id, network
+            ):
                 self._bridges.ensure(network)
             else:
                 self._bridges.remove(bridge_name(key))

@@ -45,7 +45,13 @@ EMPTY = Fragment()
 
 def full_script(spec: TableSpec, fragments: Iterable[Fragment]) -> str:
     """Return the script that makes the table from nothing, whatever is there now."""
-    lines = [f"add table {spec.path}", f"delete table {spec.path}", f"table {spec.path} {{", spec.skeleton, "}"]
+    lines = [
+        f"add table {spec.path}",
+        f"delete table {spec.path}",
+        f"table {spec.path} {{",
+        spec.skeleton,
+        "}",
+    ]
     listed = list(fragments)
     for step in (_make_sets, _make_chains, _fill_chains, _add_elements):
         for fragment in listed:
@@ -62,10 +68,18 @@ def change_script(spec: TableSpec, changes: Iterable[tuple[Fragment, Fragment]])
             lines.extend(step(spec, old, new))
     # What goes is emptied before it is removed: chains and sets that refer to each other would be in use otherwise.
     for old, new in listed:
-        lines.extend(f"flush chain {spec.path} {name}" for name in sorted(old.chains.keys() - new.chains.keys()))
+        lines.extend(
+            f"flush chain {spec.path} {name}"
+            for name in sorted(old.chains.keys() - new.chains.keys())
+        )
     for old, new in listed:
-        lines.extend(f"delete chain {spec.path} {name}" for name in sorted(old.chains.keys() - new.chains.keys()))
-        lines.extend(f"delete set {spec.path} {name}" for name in sorted(old.sets.keys() - new.sets.keys()))
+        lines.extend(
+            f"delete chain {spec.path} {name}"
+            for name in sorted(old.chains.keys() - new.chains.keys())
+        )
+        lines.extend(
+            f"delete set {spec.path} {name}" for name in sorted(old.sets.keys() - new.sets.keys())
+        )
     return "\n".join(lines) + "\n" if lines else ""
 
 

@@ -88,7 +88,9 @@ class Planes:
         port = find_port(self.control.db, networks, source)
         if port is None or not port.device_id:
             raise KeyError(source)
-        found = self.control.hook.metadata_of(db=self.control.db, hook=self.control.hook, server_id=port.device_id)
+        found = self.control.hook.metadata_of(
+            db=self.control.db, hook=self.control.hook, server_id=port.device_id
+        )
         if not isinstance(found, ServerMetadata):
             raise KeyError(port.device_id)
         return answer(found.files, path)

@@ -50,8 +50,13 @@ class PortSync(Reconciler):
 
     def keys(self) -> Iterable[str]:
         """Return the ports of this node and the taps that no port justifies."""
-        ports = {tap_name(port.id): port.id for port in local_ports(self.control.db, self.control.node_id)}
-        taps = {name for name in self._bridges.links.names() if name.startswith("tap") and is_ours(name)}
+        ports = {
+            tap_name(port.id): port.id
+            for port in local_ports(self.control.db, self.control.node_id)
+        }
+        taps = {
+            name for name in self._bridges.links.names() if name.startswith("tap") and is_ours(name)
+        }
         known = {tap_name(port_id) for port_id in self._network_of}
         strays = [f"{_LINK}{name}" for name in sorted(taps - ports.keys() - known)]
         gone = (self._security.guarded() | self._network_of.keys()) - set(ports.values())
@@ -60,7 +65,11 @@ class PortSync(Reconciler):
     def affected(self, row_type: type[Row], id: str) -> Iterable[str]:
         """Return a changed port that is or was here, or the ports here of a changed network."""
         if row_type is Network:
-            return [port_id for port_id, network_id in list(self._network_of.items()) if network_id == id]
+            return [
+                port_id
+                for port_id, network_id in list(self._network_of.items())
+                if network_id == id
+            ]
         if id in self._network_of:
             return [id]
         port = self.control.db.get(Port, id)

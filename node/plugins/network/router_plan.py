@@ -87,7 +87,11 @@ def router_plan(
 ) -> RouterPlan:
     """Return a router's namespace; `networks` and `subnets` by id hold what its ports refer to."""
     fips = sorted(
-        (fip for fip in floating_ips if fip.router_id == router.id and fip.port_id and fip.fixed_ip_address),
+        (
+            fip
+            for fip in floating_ips
+            if fip.router_id == router.id and fip.port_id and fip.fixed_ip_address
+        ),
         key=lambda fip: fip.id,
     )
     veths: list[VethPlan] = []
@@ -100,7 +104,9 @@ def router_plan(
         if network is None or not port.admin_up:
             continue
         outside = port.device_owner == ROUTER_GATEWAY
-        veth = _veth(router, port, network, subnets, [fip.address for fip in fips] if outside else [])
+        veth = _veth(
+            router, port, network, subnets, [fip.address for fip in fips] if outside else []
+        )
         veths.append(veth)
         if outside:
             gateway, gateway_port = veth, port
@@ -123,7 +129,11 @@ def router_plan(
 def lost_translations(before: Fragment, after: Fragment) -> list[tuple[str, str]]:
     """Return (floating, fixed) addresses that are translated no more, or elsewhere."""
     now = after.elements.get("dnat_to", {})
-    return [(fip, fixed) for fip, fixed in before.elements.get("dnat_to", {}).items() if now.get(fip) != fixed]
+    return [
+        (fip, fixed)
+        for fip, fixed in before.elements.get("dnat_to", {}).items()
+        if now.get(fip) != fixed
+    ]
 
 
 def _veth(
@@ -146,7 +156,9 @@ def _veth(
     )
 
 
-def _routes(router: Router, gateway: Port | None, subnets: Mapping[str, Subnet]) -> Iterable[RoutePlan]:
+def _routes(
+    router: Router, gateway: Port | None, subnets: Mapping[str, Subnet]
+) -> Iterable[RoutePlan]:
     taken = {route.destination for route in router.routes}
     for fixed in gateway.fixed_ips if gateway is not None else ():
         subnet = subnets.get(fixed.subnet_id)
@@ -159,7 +171,11 @@ def _routes(router: Router, gateway: Port | None, subnets: Mapping[str, Subnet])
 
 
 def _nat(router: Router, gateway: Port | None, fips: Sequence[FloatingIp]) -> Fragment:
-    outer = [fixed.ip_address for fixed in gateway.fixed_ips if ":" not in fixed.ip_address] if gateway else []
+    outer = (
+        [fixed.ip_address for fixed in gateway.fixed_ips if ":" not in fixed.ip_address]
+        if gateway
+        else []
+    )
     hides = bool(outer) and router.enable_snat
     return Fragment(
         chains={

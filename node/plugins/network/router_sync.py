@@ -48,7 +48,11 @@ class Routers:
     """The routers of this node."""
 
     def __init__(
-        self, bridges: Bridges, namespaces: Namespaces, metadata: MetadataServer, adverts: RouterAdvert
+        self,
+        bridges: Bridges,
+        namespaces: Namespaces,
+        metadata: MetadataServer,
+        adverts: RouterAdvert,
     ) -> None:
         self._bridges = bridges
         self._links: Links = bridges.links
@@ -88,7 +92,11 @@ class Routers:
             [filters for fip, fixed in lost for filters in (["-d", fip], ["-s", fixed])],
         )
         if plan.gateway is not None:
-            news = [a.partition("/")[0] for a in plan.gateway.addresses if a not in known and ":" not in a]
+            news = [
+                a.partition("/")[0]
+                for a in plan.gateway.addresses
+                if a not in known and ":" not in a
+            ]
             announce(self._namespaces, plan.namespace, plan.gateway.inner, plan.gateway.mac, news)
         self._metadata.listen(plan.namespace, "0.0.0.0", METADATA_PORT, plan.networks)  # noqa: S104
         self._adverts.advertise(plan.namespace, plan.advertised)
@@ -111,13 +119,19 @@ class Routers:
     def ids(self) -> set[str]:
         """Return the routers that exist here."""
         prefix = router_namespace("")
-        return {name.removeprefix(prefix) for name in self._namespaces.names() if name.startswith(prefix)}
+        return {
+            name.removeprefix(prefix)
+            for name in self._namespaces.names()
+            if name.startswith(prefix)
+        }
 
     def _table(self, namespace: str, *, fresh: bool) -> NftTable:
         with self._lock:
             if fresh:
                 self._tables.pop(namespace, None)
-            return self._tables.setdefault(namespace, NftTable(ROUTER_TABLE, self._namespaces, namespace))
+            return self._tables.setdefault(
+                namespace, NftTable(ROUTER_TABLE, self._namespaces, namespace)
+            )
 
 
 class RouterSync(Reconciler):
@@ -140,7 +154,10 @@ class RouterSync(Reconciler):
     def keys(self) -> Iterable[str]:
         """Return the routers of this node and those that exist here."""
         rows = self.control.db.rows(Router)
-        return sorted({row.id for row in rows if is_here(row.node_id, self.control.node_id)} | self._routers.ids())
+        return sorted(
+            {row.id for row in rows if is_here(row.node_id, self.control.node_id)}
+            | self._routers.ids()
+        )
 
     def affected(self, row_type: type[Row], id: str) -> Iterable[str]:
         """Return the routers that a changed row concerns. Removed rows show in `Router.serial`."""
@@ -170,12 +187,16 @@ class RouterSync(Reconciler):
         with db.snapshot():
             ports = _ports_of(db, router)
             served = router_is_served(db, self.control.node_id, router)
-            networks = {n.id: n for n in db.rows(Network, id=sorted({port.network_id for port in ports}))}
+            networks = {
+                n.id: n for n in db.rows(Network, id=sorted({port.network_id for port in ports}))
+            }
             subnet_ids = sorted({fixed.subnet_id for port in ports for fixed in port.fixed_ips})
             subnets = {subnet.id: subnet for subnet in db.rows(Subnet, id=subnet_ids)}
             fips = db.rows(FloatingIp, router_id=router.id)
         if served:
-            self._routers.apply(router_plan(router, ports, networks, subnets, fips), networks.values())
+            self._routers.apply(
+                router_plan(router, ports, networks, subnets, fips), networks.values()
+            )
         else:
             self._routers.remove(key)
         return Done(ops=list(self._report(router, ports, fips)))

@@ -167,7 +167,9 @@ def remote_groups(rules: Iterable[SecurityGroupRule]) -> set[str]:
 
 def spoof_rules(port: Port) -> Iterable[str]:
     """Yield what a port may send, by who it says it is; the last one drops the rest."""
-    by_mac: dict[str, list[str]] = {port.mac_address: [fixed.ip_address for fixed in port.fixed_ips]}
+    by_mac: dict[str, list[str]] = {
+        port.mac_address: [fixed.ip_address for fixed in port.fixed_ips]
+    }
     for pair in port.address_pairs:
         by_mac.setdefault(pair.mac_address or port.mac_address, []).append(pair.ip_address)
     yield f"ether saddr != {_braces(sorted(by_mac))} drop"
@@ -194,7 +196,9 @@ def link_local(mac: str) -> ipaddress.IPv6Address:
     """Return the link-local address that a MAC makes (EUI-64)."""
     octets = bytearray.fromhex(mac.replace(":", ""))
     octets[0] ^= 0x02
-    return ipaddress.IPv6Address(b"\xfe\x80" + bytes(6) + bytes(octets[:3]) + b"\xff\xfe" + bytes(octets[3:]))
+    return ipaddress.IPv6Address(
+        b"\xfe\x80" + bytes(6) + bytes(octets[:3]) + b"\xff\xfe" + bytes(octets[3:])
+    )
 
 
 _EGRESS_ALWAYS = (
@@ -229,7 +233,9 @@ def rule_texts(rule: SecurityGroupRule) -> list[str]:
     service = _service(rule, six=six)
     tail = f"{service} {verdict}".strip()
     if rule.remote_group_id:
-        names = group_sets(rule.remote_group_id)[2:] if six else group_sets(rule.remote_group_id)[:2]
+        names = (
+            group_sets(rule.remote_group_id)[2:] if six else group_sets(rule.remote_group_id)[:2]
+        )
         return [f"{family} {side} @{name} {tail}" for name in names]
     if rule.remote_ip_prefix and rule.remote_ip_prefix not in _ANY:
         prefix = ipaddress.ip_network(rule.remote_ip_prefix, strict=False)
@@ -284,7 +290,9 @@ def _braces(items: Iterable[str]) -> str:
     return f"{{ {', '.join(items)} }}"
 
 
-def cut_filters(port: Port, zone: int, remotes: Mapping[str, Iterable[str]] | None = None) -> list[list[str]]:
+def cut_filters(
+    port: Port, zone: int, remotes: Mapping[str, Iterable[str]] | None = None
+) -> list[list[str]]:
     """Return `conntrack -D` arguments that forget a port's connections.
 
     With `remotes` (by fixed address) only the connections with these.

@@ -39,7 +39,11 @@ _VERIFY = "tables"
 
 def local_ports(db: Reader, node_id: str) -> list[Port]:
     """Return the ports that are plugged into servers of a node."""
-    return [port for port in db.rows(Port, node_id=node_id) if port.device_owner.startswith(COMPUTE_PREFIX)]
+    return [
+        port
+        for port in db.rows(Port, node_id=node_id)
+        if port.device_owner.startswith(COMPUTE_PREFIX)
+    ]
 
 
 class Security:
@@ -86,7 +90,9 @@ class Security:
             db = self._control.db
             network = db.get(Network, port.network_id)
             if network is not None and not network.external:
-                self._track.apply({f"zone:{network.id}": zone_fragment(network.id, self._zone(network.id))})
+                self._track.apply(
+                    {f"zone:{network.id}": zone_fragment(network.id, self._zone(network.id))}
+                )
             fragments = self._fragments_of(db, port, self._policy.owners())
             before, old_port = self._policy.fragment(f"port:{port.id}"), self._ports.get(port.id)
             self._policy.apply(fragments)
@@ -197,7 +203,9 @@ class Security:
         found = []
         for port in self._ports.values():
             fragment = self._policy.fragment(f"port:{port.id}")
-            rules = [rule for chain in fragment.chains.values() for rule in chain] if fragment else []
+            rules = (
+                [rule for chain in fragment.chains.values() for rule in chain] if fragment else []
+            )
             if any(names & set(rule.split()) for rule in rules):
                 found.append(port)
         return found
@@ -267,4 +275,6 @@ class SecuritySync(Reconciler):
 
 def _took_away(before: Fragment, after: Fragment) -> bool:
     """Return whether rules are gone that let traffic pass."""
-    return any(set(rules) - set(after.chains.get(name, ())) for name, rules in before.chains.items())
+    return any(
+        set(rules) - set(after.chains.get(name, ())) for name, rules in before.chains.items()
+    )

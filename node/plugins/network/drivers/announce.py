@@ -25,7 +25,9 @@ def announcement(mac: str, address: str) -> bytes:
     return ethernet + struct.pack("!HHBBH", 1, 0x0800, 6, 4, 1) + sender + ip + bytes(6) + ip
 
 
-def announce(namespaces: Namespaces, namespace: str, link: str, mac: str, addresses: Sequence[str]) -> None:
+def announce(
+    namespaces: Namespaces, namespace: str, link: str, mac: str, addresses: Sequence[str]
+) -> None:
     """Announce IPv4 addresses on a link of a namespace; a failure is only logged, neighbours ask in the end."""
 
     def call() -> None:

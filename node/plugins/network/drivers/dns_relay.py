@@ -32,7 +32,11 @@ def resolvers(path: Path = Path("/etc/resolv.conf")) -> list[str]:
         lines = path.read_text().splitlines()
     except OSError:
         return []
-    return [fields[1] for line in lines if len(fields := line.split()) >= 2 and fields[0] == "nameserver"]
+    return [
+        fields[1]
+        for line in lines
+        if len(fields := line.split()) >= 2 and fields[0] == "nameserver"
+    ]
 
 
 class _Waiting(NamedTuple):
@@ -145,7 +149,9 @@ class DnsRelay:
     def _expire(self) -> None:
         now = time.monotonic()
         with self._lock:
-            for question in [key for key, waiting in self._waiting.items() if waiting.until_s < now]:
+            for question in [
+                key for key, waiting in self._waiting.items() if waiting.until_s < now
+            ]:
                 self._forget(question)
 
 

@@ -38,7 +38,9 @@ class Dnsmasq:
             return None
         return pid if f"--pid-file={self.directory}/pid" in _command_line(pid) else None
 
-    def ensure(self, argv: Sequence[str], files: Mapping[str, str], *, restart: bool = False) -> bool:
+    def ensure(
+        self, argv: Sequence[str], files: Mapping[str, str], *, restart: bool = False
+    ) -> bool:
         """Have it run with these arguments and files (text by name); say whether anything changed.
 
         Raises:
@@ -84,11 +86,15 @@ class Dnsmasq:
 
     def _start(self, argv: Sequence[str]) -> None:
         def call() -> "subprocess.CompletedProcess[str]":
-            return subprocess.run(list(argv), capture_output=True, text=True, timeout=30, check=False)
+            return subprocess.run(
+                list(argv), capture_output=True, text=True, timeout=30, check=False
+            )
 
         done = self._namespaces.run(self._namespace, call)
         if done.returncode:
-            raise DnsmasqError(f"dnsmasq for {self._namespace} did not start: {done.stderr.strip()}")
+            raise DnsmasqError(
+                f"dnsmasq for {self._namespace} did not start: {done.stderr.strip()}"
+            )
 
     def _write(self, name: str, text: str) -> bool:
         path = self.directory / name

@@ -44,7 +44,9 @@ class Links:
         """Return the index of each link by name."""
 
         def look(socket: Socket) -> dict[str, int]:
-            return {str(link.get_attr("IFLA_IFNAME")): int(link["index"]) for link in socket.get_links()}
+            return {
+                str(link.get_attr("IFLA_IFNAME")): int(link["index"]) for link in socket.get_links()
+            }
 
         return self._do(namespace, look)
 
@@ -54,7 +56,12 @@ class Links:
         def make(socket: Socket) -> None:
             index = _index(socket, plan.name)
             if index is None:
-                fields = {"address": plan.mac, "mtu": plan.mtu_bytes, "br_mcast_snooping": 0, "br_stp_state": 0}
+                fields = {
+                    "address": plan.mac,
+                    "mtu": plan.mtu_bytes,
+                    "br_mcast_snooping": 0,
+                    "br_stp_state": 0,
+                }
                 socket.link("add", ifname=plan.name, kind="bridge", **_BRIDGE_CALLS, **fields)
                 index = _made(socket, plan.name)
             link = _link(socket, index)
@@ -75,7 +82,15 @@ class Links:
                 socket.link("add", ifname=plan.name, kind="tuntap", mode="tap")
                 index = _made(socket, plan.name)
             master = _bridge(socket, plan.bridge)
-            _settle(socket, plan.name, index, mtu=plan.mtu_bytes, mac=plan.mac, master=master, up=plan.up)
+            _settle(
+                socket,
+                plan.name,
+                index,
+                mtu=plan.mtu_bytes,
+                mac=plan.mac,
+                master=master,
+                up=plan.up,
+            )
 
         self._do("", make)
 
@@ -161,14 +176,18 @@ class Links:
 def _made(socket: Socket, name: str) -> int:
     index = _index(socket, name)
     if index is None:
-        raise OSError(f"The link {name} is missing right after it was made; it is made again at the next look")
+        raise OSError(
+            f"The link {name} is missing right after it was made; it is made again at the next look"
+        )
     return index
 
 
 def _bridge(socket: Socket, name: str) -> int:
     index = _index(socket, name)
     if index is None:
-        raise OSError(f"The bridge {name} is missing; it is made again at the next look at its network")
+        raise OSError(
+            f"The bridge {name} is missing; it is made again at the next look at its network"
+        )
     return index
 
 
@@ -258,14 +277,22 @@ def _static_routes(socket: Socket) -> list[Any]:
     found: list[Any] = []
     for family in (2, 10):
         routes = socket.get_routes(family=family, table=_MAIN_TABLE)
-        found += [r for r in routes if r["proto"] == _PROTO_STATIC and r.get_attr("RTA_TABLE") == _MAIN_TABLE]
+        found += [
+            r
+            for r in routes
+            if r["proto"] == _PROTO_STATIC and r.get_attr("RTA_TABLE") == _MAIN_TABLE
+        ]
     return found
 
 
 def _route_key(route: Any) -> RouteKey:
     destination = route.get_attr("RTA_DST") or ("::" if route["family"] == 10 else "0.0.0.0")  # noqa: S104
     via = route.get_attr("RTA_GATEWAY") or ""
-    return f"{destination}/{route['dst_len']}", via, 0 if via else int(route.get_attr("RTA_OIF") or 0)
+    return (
+        f"{destination}/{route['dst_len']}",
+        via,
+        0 if via else int(route.get_attr("RTA_OIF") or 0),
+    )
 
 
 def _wanted_key(socket: Socket, plan: RoutePlan) -> RouteKey:

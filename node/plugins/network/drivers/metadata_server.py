@@ -26,7 +26,13 @@ _PER_SOURCE = 4
 _TIMEOUT_S = 5.0
 _MAX_REQUEST_BYTES = 8192
 _BACKLOG = 64
-_REASONS = {200: "OK", 400: "Bad Request", 404: "Not Found", 405: "Method Not Allowed", 500: "Internal Server Error"}
+_REASONS = {
+    200: "OK",
+    400: "Bad Request",
+    404: "Not Found",
+    405: "Method Not Allowed",
+    500: "Internal Server Error",
+}
 
 
 class _Listener(NamedTuple):
@@ -71,7 +77,9 @@ class MetadataServer:
             self._listeners[namespace] = _Listener(listener, (address, port), networks, inode)
             self._selector.register(listener, selectors.EVENT_READ, namespace)
             if self._thread is None:
-                self._thread = threading.Thread(target=self._serve, name="metadata-accept", daemon=True)
+                self._thread = threading.Thread(
+                    target=self._serve, name="metadata-accept", daemon=True
+                )
                 self._thread.start()
         self._ring.send(b"!")
 
@@ -116,7 +124,9 @@ class MetadataServer:
             self._busy[asker] += 1
         self._pool.submit(self._answer, client, asker, known.networks)
 
-    def _answer(self, client: socket.socket, asker: tuple[str, str], networks: tuple[str, ...]) -> None:
+    def _answer(
+        self, client: socket.socket, asker: tuple[str, str], networks: tuple[str, ...]
+    ) -> None:
         try:
             with client:
                 client.settimeout(_TIMEOUT_S)
@@ -139,7 +149,10 @@ class MetadataServer:
             return False
         lines = head.split("\r\n")
         parts = lines[0].split(" ")
-        headers = {k.strip().lower(): v.strip() for k, _colon, v in (line.partition(":") for line in lines[1:])}
+        headers = {
+            k.strip().lower(): v.strip()
+            for k, _colon, v in (line.partition(":") for line in lines[1:])
+        }
         if len(parts) != 3 or not parts[1].startswith("/"):
             _send(client, 400, b"", keep=False)
             return False
@@ -174,7 +187,13 @@ def _read_head(client: socket.socket) -> str:
 
 
 def _send(
-    client: socket.socket, status: int, body: bytes, *, keep: bool, head: bool = False, path: str = ""
+    client: socket.socket,
+    status: int,
+    body: bytes,
+    *,
+    keep: bool,
+    head: bool = False,
+    path: str = "",
 ) -> None:
     kind = "application/json" if path.endswith(".json") else "text/plain; charset=UTF-8"
     text = (

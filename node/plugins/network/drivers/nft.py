@@ -75,19 +75,27 @@ class NftTable:
         """
         with self._lock:
             if not self._loaded:
-                self.load({**self._fragments, **{k: v for k, v in changes.items() if v is not None}})
+                self.load(
+                    {**self._fragments, **{k: v for k, v in changes.items() if v is not None}}
+                )
                 return True
-            pairs = [(self._fragments.get(owner, EMPTY), new or EMPTY) for owner, new in changes.items()]
+            pairs = [
+                (self._fragments.get(owner, EMPTY), new or EMPTY) for owner, new in changes.items()
+            ]
             script = change_script(self.spec, pairs)
             if script:
                 try:
                     self._run(script)
                 except NftError:
-                    self._loaded = False  # the kernel may have lost what we think it has: next time load all
+                    self._loaded = (
+                        False  # the kernel may have lost what we think it has: next time load all
+                    )
                     if self._intact():
                         self._loaded = True
                         raise
-                    self.load({**self._fragments, **{k: v for k, v in changes.items() if v is not None}})
+                    self.load(
+                        {**self._fragments, **{k: v for k, v in changes.items() if v is not None}}
+                    )
             for owner, new in changes.items():
                 if new is None:
                     self._fragments.pop(owner, None)
@@ -101,7 +109,9 @@ class NftTable:
             if self._loaded and self._intact():
                 return True
             if self._loaded:
-                log.warning("nft table %s was changed by somebody else, loading it again", self.spec.path)
+                log.warning(
+                    "nft table %s was changed by somebody else, loading it again", self.spec.path
+                )
             self.load(self._fragments)
             return False
 
@@ -142,12 +152,19 @@ class NftTable:
     def _nft(self, *args: str, script: str = "") -> str:
         def call() -> "subprocess.CompletedProcess[str]":
             return subprocess.run(
-                ["nft", *args], input=script, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False
+                ["nft", *args],
+                input=script,
+                capture_output=True,
+                text=True,
+                timeout=_TIMEOUT_S,
+                check=False,
             )
 
         done = self._namespaces.run(self._namespace, call)
         if done.returncode:
-            raise NftError(f"nft refused a change of table {self.spec.path}: {done.stderr.strip()[:2000]}")
+            raise NftError(
+                f"nft refused a change of table {self.spec.path}: {done.stderr.strip()[:2000]}"
+            )
         return done.stdout
 
 
@@ -158,7 +175,10 @@ def flush_connections(namespaces: Namespaces, namespace: str, filters: list[list
         for arguments in filters:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 subprocess.run(
-                    ["conntrack", "-D", *arguments], capture_output=True, timeout=_TIMEOUT_S, check=False
+                    ["conntrack", "-D", *arguments],
+                    capture_output=True,
+                    timeout=_TIMEOUT_S,
+                    check=False,
                 )
 
     if filters:

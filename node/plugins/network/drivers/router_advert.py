@@ -46,7 +46,9 @@ def advertisement(subnets: Sequence[Subnet], mac: str, mtu_bytes: int) -> bytes:
         lifetimes = (_PREFIX_LIFETIME_S, _PREFIX_LIFETIME_S, 0)
         message += struct.pack("!BBBBIII", 3, 4, network.prefixlen, 0x80 | autonomous, *lifetimes)
         message += network.network_address.packed
-        servers = [ipaddress.IPv6Address(server) for server in subnet.dns_nameservers if ":" in server]
+        servers = [
+            ipaddress.IPv6Address(server) for server in subnet.dns_nameservers if ":" in server
+        ]
         if servers:
             message += struct.pack("!BBHI", 25, 1 + 2 * len(servers), 0, _ROUTER_LIFETIME_S)
             message += b"".join(server.packed for server in servers)
@@ -99,7 +101,9 @@ class RouterAdvert:
                 self._due_s[key] = [now + wait_s for wait_s in _FIRST_REPEATS_S]
                 self._selector.register(found, selectors.EVENT_READ, key)
                 if self._thread is None:
-                    self._thread = threading.Thread(target=self._serve, name="router-advert", daemon=True)
+                    self._thread = threading.Thread(
+                        target=self._serve, name="router-advert", daemon=True
+                    )
                     self._thread.start()
             self._ring.send(b"!")
 
