@@ -96,7 +96,7 @@ def list_availability(ctx: Context) -> dict[str, Any]:
     version = ctx.param("ip_version")
     ask.filters.pop("ip_version", None)
     items = [_availability(ctx, network, version) for network in ctx.db.rows(Network)]
-    return ask.answer([{**item, "id": item["network_id"]} for item in items], {})
+    return ask.answer(items, {})
 
 
 def show_availability(ctx: Context, network_id: str) -> dict[str, Any]:
