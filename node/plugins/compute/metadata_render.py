@@ -146,7 +146,9 @@ def _devices(ports: Sequence[PortState]) -> list[dict[str, Any]]:
 
 def network_data(ports: Sequence[PortState]) -> dict[str, Any]:
     """Return network_data.json: links, networks, and the name servers of all of them."""
-    links, networks, services = [], [], []
+    links: list[dict[str, Any]] = []
+    networks: list[dict[str, Any]] = []
+    services: list[dict[str, str]] = []
     for port in ports:
         link = port.tap or f"tap{port.id[:11]}"
         links.append(

@@ -1,20 +1,54 @@
 """The compute service: every route of it on one page."""
 
+import msgspec
+
 from node.plugins.compute import (
+    extension_api,
     flavor_api,
     flavor_specs_api,
+    host_api,
     keypair_api,
+    quota_api,
     server_action_api,
     server_address_api,
     server_api,
     server_create_api,
+    server_group_api,
     server_history_api,
     server_metadata_api,
+    usage_api,
     version_api,
 )
 from node.plugins.compute.faults import fault, invalid
 from node.plugins.compute.policies import POLICIES, RULES
-from node.sdk import Service
+from node.sdk import Route, Service
+
+_ROUTES = (
+    *extension_api.ROUTES,
+    *flavor_api.ROUTES,
+    *flavor_specs_api.ROUTES,
+    *host_api.ROUTES,
+    *keypair_api.ROUTES,
+    *quota_api.ROUTES,
+    *server_action_api.ROUTES,
+    *server_address_api.ROUTES,
+    *server_api.ROUTES,
+    *server_create_api.ROUTES,
+    *server_group_api.ROUTES,
+    *server_history_api.ROUTES,
+    *server_metadata_api.ROUTES,
+    *usage_api.ROUTES,
+)
+
+
+def _legacy(routes: tuple[Route, ...]) -> tuple[Route, ...]:
+    """Return the routes of v2.0, which clients without microversions use: those of 2.1 under another prefix."""
+    return tuple(
+        msgspec.structs.replace(route, path=route.path.replace("/v2.1", "/v2", 1))
+        for route in routes
+        if route.since is None
+    )
+
 
 SERVICE = Service(
     name="nova",
@@ -27,16 +61,5 @@ SERVICE = Service(
     microversions=version_api.MICROVERSIONS,
     policies=POLICIES,
     rules=RULES,
-    routes=(
-        *version_api.ROUTES,
-        *flavor_api.ROUTES,
-        *flavor_specs_api.ROUTES,
-        *keypair_api.ROUTES,
-        *server_create_api.ROUTES,
-        *server_api.ROUTES,
-        *server_action_api.ROUTES,
-        *server_metadata_api.ROUTES,
-        *server_address_api.ROUTES,
-        *server_history_api.ROUTES,
-    ),
+    routes=(*version_api.ROUTES, *_ROUTES, *_legacy(_ROUTES)),
 )
