@@ -13,7 +13,7 @@ from node.plugins.identity.domain_rules import must_be_domain
 from node.plugins.identity.listing import Filters, collection, filtered
 from node.plugins.identity.project_api import changed_fields
 from node.plugins.identity.project_bodies import DomainCreate, DomainUpdate
-from node.plugins.identity.project_rules import may_change
+from node.plugins.identity.project_rules import may_delete
 from node.plugins.identity.project_view import domain_view
 from node.plugins.identity.removal_rules import domain_ops
 from node.plugins.identity.tables import DEFAULT_DOMAIN, Project
@@ -83,9 +83,7 @@ def delete_domain(ctx: Context, domain_id: str) -> None:
 
     def plan() -> tuple[Sequence[AnyOp], None]:
         domain = must_be_domain(ctx, domain_id)
-        if domain.enabled:
-            raise Forbidden("Cannot delete a domain that is enabled, please disable it first.")
-        may_change(domain)
+        may_delete(ctx.db, domain)
         return domain_ops(ctx.db, domain, ctx.now()), None
 
     ctx.transact(plan, frees=True)

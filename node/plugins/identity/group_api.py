@@ -14,12 +14,13 @@ from node.plugins.identity.faults import missing
 from node.plugins.identity.listing import Filters, collection, filtered
 from node.plugins.identity.removal_rules import group_ops
 from node.plugins.identity.tables import Group, Membership, User, membership_id
+from node.plugins.identity.user_api import target as user_target
 from node.plugins.identity.user_api import target_of_list
 from node.plugins.identity.user_bodies import GroupCreate, GroupUpdate
 from node.plugins.identity.user_view import group_view, user_view
 from node.sdk import AnyOp, BadRequest, Context, Route, check, delete, insert
 
-FILTERS = Filters(exact=("name", "domain_id", "id"))
+_FILTERS = Filters(exact=("name", "domain_id", "id"))
 _USER_FILTERS = Filters(exact=("name", "domain_id", "id"), flags=("enabled",))
 
 
@@ -61,15 +62,10 @@ def create_group(ctx: Context) -> dict[str, Any]:
     return {"group": group_view(ctx, group)}
 
 
-def groups_with_ids(ctx: Context, ids: Sequence[str]) -> list[Group]:
-    """Return groups; those that were deleted meanwhile are left out."""
-    return ctx.db.rows(Group, id=ids) if ids else []
-
-
 def list_groups(ctx: Context) -> dict[str, Any]:
     """List groups; with a domain's token only those of the domain."""
     scope: dict[str, Any] = {"domain_id": ctx.token.domain_id} if ctx.token.domain_id else {}
-    rows = filtered(ctx, ctx.db.rows(Group, **scope), FILTERS)
+    rows = filtered(ctx, ctx.db.rows(Group, **scope), _FILTERS)
     return collection(ctx, "groups", rows, lambda group: group_view(ctx, group))
 
 
@@ -110,6 +106,14 @@ def list_members(ctx: Context, group_id: str) -> dict[str, Any]:
     ids = [row.user_id for row in ctx.db.rows(Membership, group_id=group_id)]
     rows = filtered(ctx, ctx.db.rows(User, id=ids) if ids else [], _USER_FILTERS)
     return collection(ctx, "users", rows, lambda user: user_view(ctx, user))
+
+
+def list_groups_of_user(ctx: Context, user_id: str) -> dict[str, Any]:
+    """List the groups that a user is in."""
+    find(ctx, User, "user", user_id)
+    ids = [row.group_id for row in ctx.db.rows(Membership, user_id=user_id)]
+    rows = filtered(ctx, ctx.db.rows(Group, id=ids) if ids else [], _FILTERS)
+    return collection(ctx, "groups", rows, lambda group: group_view(ctx, group))
 
 
 def add_member(ctx: Context, group_id: str, user_id: str) -> None:
@@ -155,6 +159,13 @@ _ONE = "/v3/groups/{group_id}"
 _MEMBER = "/v3/groups/{group_id}/users/{user_id}"
 
 ROUTES = (
+    Route(
+        method="GET",
+        path="/v3/users/{user_id}/groups",
+        handler=list_groups_of_user,
+        policy="identity:list_groups_for_user",
+        target=user_target,
+    ),
     Route(
         method="POST",
         path=_ALL,

@@ -88,7 +88,7 @@ def create_implied(ctx: Context, prior_role_id: str, implied_role_id: str) -> Re
             return [], shown
         if implied.name == "admin":
             raise Forbidden(f"The role {implied.id} cannot be implied: it is the administrator's.")
-        if implied.domain_id and implied.domain_id != prior.domain_id:
+        if implied.domain_id and not prior.domain_id:
             raise Forbidden(
                 f"The role {prior.id} cannot imply {implied.id}: that is a role of a domain."
             )

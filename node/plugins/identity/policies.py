@@ -47,7 +47,7 @@ _OPEN = {
     f"identity:{verb}": "@"
     for verb in (
         "get_region", "list_regions", "get_auth_catalog", "get_auth_projects", "get_auth_domains",
-        "get_auth_system", "get_limit_model",
+        "get_auth_system",
     )
 }  # fmt: skip
 
@@ -112,7 +112,6 @@ POLICIES: Mapping[str, str] = {
     **_crud("role", "roles"),
     "identity:get_role": "rule:admin_or_system_reader or role:manager",
     "identity:list_roles": "rule:admin_or_system_reader or role:manager",
-    **_crud("domain_role", "domain_roles"),
     "identity:get_implied_role": "rule:admin_or_system_reader",
     "identity:list_implied_roles": "rule:admin_or_system_reader",
     "identity:list_role_inference_rules": "rule:admin_or_system_reader",
@@ -164,17 +163,4 @@ POLICIES: Mapping[str, str] = {
     "identity:list_roles_for_trust": f"rule:admin_or_system_reader or {_TRUSTOR} or {_TRUSTEE}",
     "identity:get_role_for_trust": f"rule:admin_or_system_reader or {_TRUSTOR} or {_TRUSTEE}",
     "identity:delete_trust": f"rule:admin_required or {_TRUSTOR}",
-    "identity:get_limit": (
-        "rule:admin_or_system_reader or project_id:%(target.limit.project_id)s or "
-        "domain_id:%(target.limit.domain_id)s"
-    ),
-    "identity:list_limits": "@",
-    "identity:create_limits": "rule:admin_required",
-    "identity:update_limit": "rule:admin_required",
-    "identity:delete_limit": "rule:admin_required",
-    "identity:get_registered_limit": "@",
-    "identity:list_registered_limits": "@",
-    "identity:create_registered_limits": "rule:admin_required",
-    "identity:update_registered_limit": "rule:admin_required",
-    "identity:delete_registered_limit": "rule:admin_required",
 }

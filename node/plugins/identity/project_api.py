@@ -22,7 +22,7 @@ from node.plugins.identity.project_rules import (
     parent_of,
 )
 from node.plugins.identity.project_view import parents_tree, project_view, subtree
-from node.plugins.identity.removal_rules import project_ops
+from node.plugins.identity.removal_rules import domain_ops, project_ops
 from node.plugins.identity.role_rules import direct_roles
 from node.plugins.identity.tables import Project, User
 from node.plugins.identity.user_api import target as user_target
@@ -208,8 +208,11 @@ def delete_project(ctx: Context, project_id: str) -> None:
 
     def plan() -> tuple[Sequence[AnyOp], None]:
         project = find(ctx, Project, "project", project_id)
+        if project.is_domain:
+            ctx.require("identity:delete_domain")
         may_delete(ctx.db, project)
-        return project_ops(ctx.db, project, ctx.now()), None
+        ops_of = domain_ops if project.is_domain else project_ops
+        return ops_of(ctx.db, project, ctx.now()), None
 
     ctx.transact(plan, frees=True)
 

@@ -84,16 +84,14 @@ def may_enable(db: Reader, project: Project) -> None:
 
 
 def may_delete(db: Reader, project: Project) -> None:
-    """Refuse while something is below.
+    """Refuse while something is below, or the domain is enabled.
 
     Raises:
         Forbidden: 403.
     """
-    if project.is_domain:
-        raise Forbidden(
-            f"Cannot delete {project.id} as a project: it is a domain, delete it as one."
-        )
-    if db.count(Project, parent_id=project.id):
+    if project.is_domain and project.enabled:
+        raise Forbidden("Cannot delete a domain that is enabled, please disable it first.")
+    if not project.is_domain and db.count(Project, parent_id=project.id):
         raise Forbidden(
             f"Cannot delete the project {project.id} since it is not a leaf in the hierarchy. Delete the projects "
             "below it first."

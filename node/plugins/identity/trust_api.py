@@ -62,9 +62,7 @@ def _target_of_body(ctx: Context) -> Mapping[str, Any]:
 
 
 def _target(ctx: Context, trust_id: str, **_more: str) -> Mapping[str, Any]:
-    trust = directory(ctx.db).get(Trust, trust_id)
-    if trust is None:
-        return {}
+    trust = find(ctx, Trust, "trust", trust_id)
     return {
         "target.trust.trustor_user_id": trust.trustor_user_id,
         "target.trust.trustee_user_id": trust.trustee_user_id,

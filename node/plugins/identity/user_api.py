@@ -15,7 +15,7 @@ from node.plugins.identity.faults import missing, unauthenticated
 from node.plugins.identity.listing import Filters, collection, filtered
 from node.plugins.identity.password_rules import MAX_PASSWORD_LENGTH, Passwords
 from node.plugins.identity.removal_rules import user_ops
-from node.plugins.identity.tables import Membership, Project, User
+from node.plugins.identity.tables import Project, User
 from node.plugins.identity.user_bodies import PasswordBody, UserCreate, UserOptions, UserUpdate
 from node.plugins.identity.user_view import user_view
 from node.sdk import AnyOp, BadRequest, Context, Forbidden, Route
@@ -179,17 +179,6 @@ def delete_user(ctx: Context, user_id: str) -> None:
     ctx.transact(plan, frees=True)
 
 
-def list_groups_of_user(ctx: Context, user_id: str) -> dict[str, Any]:
-    """List the groups that a user is in."""
-    from node.plugins.identity.group_api import FILTERS, groups_with_ids
-    from node.plugins.identity.user_view import group_view
-
-    find(ctx, User, "user", user_id)
-    ids = [row.group_id for row in ctx.db.rows(Membership, user_id=user_id)]
-    rows = filtered(ctx, groups_with_ids(ctx, ids), FILTERS)
-    return collection(ctx, "groups", rows, lambda group: group_view(ctx, group))
-
-
 def routes(passwords: Passwords) -> tuple[Route, ...]:
     """Return the routes of users."""
     one = "/v3/users/{user_id}"
@@ -237,12 +226,5 @@ def routes(passwords: Passwords) -> tuple[Route, ...]:
             status=204,
             body=PasswordBody,
             summary="Change one's own password",
-        ),
-        Route(
-            method="GET",
-            path=one + "/groups",
-            handler=list_groups_of_user,
-            policy="identity:list_groups_for_user",
-            target=target,
         ),
     )
