@@ -140,7 +140,7 @@ def sizes(fragments: Mapping[str, Fragment]) -> dict[str, int]:
         for name, rules in fragment.chains.items():
             found[f"chain {name}"] = len(rules)
         for name, one in fragment.sets.items():
-            found[f"set {name}"] = len(one.elements)
+            found[f"elements {name}"] = len(one.elements)
         for name, elements in fragment.elements.items():
-            found[f"map {name}"] = found.get(f"map {name}", 0) + len(elements)
+            found[f"elements {name}"] = found.get(f"elements {name}", 0) + len(elements)
     return found

@@ -146,6 +146,8 @@ class RouterSync(Reconciler):
         super().__init__(control)
         self._routers = routers
         self._release = release
+        self._router_of: dict[str, str] = {}
+        """Of floating IPs and router ports that were seen: what is left to look at when a row is gone."""
 
     def stop(self) -> None:
         """Close what the network's reconcilers share: they are stopped together, this one last."""
@@ -160,22 +162,27 @@ class RouterSync(Reconciler):
         )
 
     def affected(self, row_type: type[Row], id: str) -> Iterable[str]:
-        """Return the routers that a changed row concerns. Removed rows show in `Router.serial`."""
+        """Return the routers that a changed row concerns or did concern."""
         db = self.control.db
         if row_type is Router:
             return [id]
-        if row_type is FloatingIp:
-            fip = db.get(FloatingIp, id)
-            return [fip.router_id] if fip is not None and fip.router_id else []
-        if row_type is Port:
-            port = db.get(Port, id)
-            owned = port is not None and port.device_owner in (ROUTER_INTERFACE, ROUTER_GATEWAY)
-            return [port.device_id] if port is not None and owned else []
+        if row_type in (FloatingIp, Port):
+            found = {self._router_of.get(id, ""), self._names_router(row_type, id)}
+            return sorted(found - {""})
         subnet = db.get(Subnet, id)
         if subnet is None:
             return []
         outside = db.rows(Router, external_network_id=subnet.network_id)
         return sorted(routers_of(db, subnet.network_id) | {router.id for router in outside})
+
+    def _names_router(self, row_type: type[Row], row_id: str) -> str:
+        """Return the router that a floating IP or port names; empty: none."""
+        if row_type is FloatingIp:
+            fip = self.control.db.get(FloatingIp, row_id)
+            return fip.router_id if fip is not None else ""
+        port = self.control.db.get(Port, row_id)
+        owned = port is not None and port.device_owner in (ROUTER_INTERFACE, ROUTER_GATEWAY)
+        return port.device_id if port is not None and owned else ""
 
     def reconcile(self, key: str) -> Done:
         """Make or remove one router."""
@@ -183,6 +190,7 @@ class RouterSync(Reconciler):
         router = db.get(Router, key)
         if router is None or not is_here(router.node_id, self.control.node_id):
             self._routers.remove(key)
+            self._remember(key, [])
             return Done()
         with db.snapshot():
             ports = _ports_of(db, router)
@@ -193,6 +201,7 @@ class RouterSync(Reconciler):
             subnet_ids = sorted({fixed.subnet_id for port in ports for fixed in port.fixed_ips})
             subnets = {subnet.id: subnet for subnet in db.rows(Subnet, id=subnet_ids)}
             fips = db.rows(FloatingIp, router_id=router.id)
+        self._remember(router.id, [row.id for row in (*ports, *fips)])
         if served:
             self._routers.apply(
                 router_plan(router, ports, networks, subnets, fips), networks.values()
@@ -200,6 +209,12 @@ class RouterSync(Reconciler):
         else:
             self._routers.remove(key)
         return Done(ops=list(self._report(router, ports, fips)))
+
+    def _remember(self, router_id: str, row_ids: list[str]) -> None:
+        gone = [row_id for row_id, of in list(self._router_of.items()) if of == router_id]
+        for row_id in gone:
+            self._router_of.pop(row_id, None)
+        self._router_of.update(dict.fromkeys(row_ids, router_id))
 
     def _report(self, router: Router, ports: list[Port], fips: list[FloatingIp]) -> Iterable[AnyOp]:
         now = self.control.clock.now_us()

@@ -57,7 +57,7 @@ def test_a_full_load_replaces_whatever_is_there() -> None:
     lines = full_script(SPEC, [ONE]).splitlines()
     assert lines[:3] == ["add table bridge t", "delete table bridge t", "table bridge t {"]
     assert lines[-1] == 'add element bridge t m { "tap" : jump c }'
-    assert sizes({"one": ONE}) == {"chain c": 2, "set s": 1, "map m": 1}
+    assert sizes({"one": ONE}) == {"chain c": 2, "elements s": 1, "elements m": 1}
 
 
 ELEMENTS = st.frozensets(st.sampled_from(["10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.4"]))

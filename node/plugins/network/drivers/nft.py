@@ -136,7 +136,7 @@ class NftTable:
         for thing in self.listing():
             for kind in ("set", "map"):
                 if kind in thing:
-                    have[f"{kind} {thing[kind]['name']}"] = len(thing[kind].get("elem", []))
+                    have[f"elements {thing[kind]['name']}"] = len(thing[kind].get("elem", []))
             if "chain" in thing:
                 have.setdefault(f"chain {thing['chain']['name']}", 0)
             if "rule" in thing:
