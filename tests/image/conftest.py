@@ -17,12 +17,12 @@ def guest_image(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = Path(cache) if cache else tmp_path_factory.mktemp("guest")
     begun = time.monotonic()
     done = subprocess.run(
-        [REPO / "image/guest/build", "-o", directory / "image", "--cache", directory / "packages"],
+        [REPO / "image/guest/build", "-o", directory, "--cache", directory / "packages"],
         check=False, capture_output=True, text=True, timeout=280,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     print(f"{done.stdout.strip()} ({time.monotonic() - begun:.1f} s)")
-    return directory / "image" / "guest.qcow2"
+    return directory / "guest.qcow2"
 
 
 @pytest.fixture(scope="session")
