@@ -1,6 +1,7 @@
 """The product's public surface: everything that a plugin may import, re-exported."""
 
 from node.api.context import Context, Token
+from node.api.inner import InnerAnswer
 from node.api.route import Microversions, Reply, Route, Service
 from node.clock import Clock, iso_utc, parse_iso
 from node.config import ApiSection, Config, NodeSection
@@ -82,6 +83,7 @@ __all__ = [
     "Ids",
     "ImageFacts",
     "ImageSource",
+    "InnerAnswer",
     "Insert",
     "LengthRequired",
     "MethodNotAllowed",

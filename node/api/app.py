@@ -34,6 +34,7 @@ def build(
         key=lambda dispatcher: -len(dispatcher.service.path),
     )
     for dispatcher in dispatchers:
+        dispatcher.app = app
         _add_service(app, dispatcher)
 
     def translate(

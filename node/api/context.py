@@ -6,6 +6,8 @@ from typing import Any, Protocol, TypeVar
 
 import pluggy
 
+from node.api import inner
+from node.api.inner import InnerAnswer
 from node.clock import Clock
 from node.config import Config
 from node.errors import Conflict, NodeError, NotFound, OverQuota, Unavailable
@@ -125,6 +127,9 @@ class Context:
         self.response_headers: dict[str, str] = {}
         """Headers to add to whatever the handler returns."""
         self.environ: Mapping[str, Any] = {}
+        self.raw_body = b""
+        """The JSON body as it was sent, for error messages."""
+        self.app: Any = None
 
     @property
     def token(self) -> Token:
@@ -147,6 +152,12 @@ class Context:
     def now(self) -> Micros:
         """Return the time for `created_at` and `updated_at`."""
         return Micros(self.clock.now_us())
+
+    def ask(
+        self, method: str, path: str, *, params: Mapping[str, Any] | None = None, json: Any = None
+    ) -> InnerAnswer:
+        """Ask another service of this cloud with the caller's token; `path` is whole, `/network/v2.0/ports`."""
+        return inner.ask(self.app, self.base_url, self.auth_token, method, path, params, json)
 
     def param(self, name: str, default: str | None = None) -> str | None:
         """Return the first value of a query parameter."""

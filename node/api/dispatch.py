@@ -57,6 +57,8 @@ class Dispatcher:
     def __init__(self, backend: Backend, service: Service) -> None:
         self.backend = backend
         self.service = service
+        self.app: Any = None
+        """The whole application, once it is built: services ask each other through it."""
         self._public_host = backend.config.section(ApiSection).public_host
 
     def serve(
@@ -132,6 +134,7 @@ class Dispatcher:
         ctx.service_path = self.service.path
         ctx.headers = _headers(environ)
         ctx.environ = environ
+        ctx.app = self.app
         for name, value in parse_qsl(req.query_string, keep_blank_values=True, errors="replace"):
             ctx.params.setdefault(name, []).append(value)
         ctx.auth_token = ctx.headers.get("x-auth-token", "")
@@ -228,6 +231,7 @@ class Dispatcher:
             return
         if raw is None:
             raw = ctx.stream.read_all(bodies.MAX_JSON_BYTES)
+        ctx.raw_body = raw
         if route.body is None:
             ctx.body = bodies.decode_json(raw)
             return

@@ -46,7 +46,7 @@ def fault(ctx: Context, error: NodeError) -> Reply:
 
 def invalid(ctx: Context, error: msgspec.ValidationError) -> NodeError:
     """Return the error of a body or query that does not fit its type, in the words of Nova's schema validation."""
-    return BadRequest(schema_message(str(error), getattr(ctx, "raw_body", b"")))
+    return BadRequest(schema_message(str(error), ctx.raw_body))
 
 
 def schema_message(text: str, raw: bytes = b"") -> str:
