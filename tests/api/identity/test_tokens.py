@@ -220,7 +220,7 @@ def test_changing_the_password_needs_the_present_one(world: Any) -> None:
 
 def test_no_answer_or_row_listing_shows_a_secret(world: Any) -> None:
     world.member("other")
-    keys = [row for row in world.cloud.db.rows(_fernet())]
+    keys = world.cloud.db.rows(_fernet())
     hashes = [row.password_hash for row in world.cloud.db.rows(_user())]
     for path in ("/users", "/projects", "/roles", "/role_assignments", "/credentials", "/groups"):
         text = world.admin.ask("GET", path, expect=200).body.decode()
