@@ -19,6 +19,7 @@ from node.state.row import Row
 from node.state.txn import AnyOp, Applied, Count, insert, patch
 from node.testing.cloud import Cloud
 from node.testing.fake_hypervisor import FakeHypervisor
+from node.types import Frozen
 
 IMAGE = "11111111-2222-3333-4444-555555555555"
 
@@ -37,6 +38,11 @@ class PlaneWorld:
     def row_types(self) -> Sequence[type[Row]]:
         """Return the row types of compute."""
         return ROW_TYPES
+
+    @hookimpl
+    def config_sections(self) -> Mapping[str, type[Frozen]]:
+        """Return the section of the hypervisor half."""
+        return {"hypervisor": HypervisorSection}
 
     @hookimpl
     def image_open(self, image_id: str) -> ImageSource:

@@ -17,6 +17,7 @@ import signal
 import socket
 import struct
 import subprocess
+import threading
 import time
 from pathlib import Path
 
@@ -134,7 +135,6 @@ class LibvirtDaemon:
         pid = self.pid()
         if pid:
             _end(pid, signal.SIGKILL)
-        self._reap()
 
     def stop(self, timeout_s: float = 10.0) -> None:
         """Stop the daemon. Its guests go on."""
@@ -144,11 +144,9 @@ class LibvirtDaemon:
             _end(pid, signal.SIGTERM)
             deadline = time.monotonic() + timeout_s
             while process_start(pid) == started and time.monotonic() < deadline:
-                self._reap()
                 time.sleep(0.05)
             if process_start(pid) == started:
                 _end(pid, signal.SIGKILL)
-        self._reap()
 
     def erase(self) -> None:
         """Remove every file of the daemon; it must be stopped and have no guests."""
@@ -192,11 +190,8 @@ class LibvirtDaemon:
                 env=environment,
                 start_new_session=True,
             )
-
-    def _reap(self) -> None:
-        if self._child is not None:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._child.wait(0.2)
+        # It may outlive this object: somebody has to wait for it.
+        threading.Thread(target=self._child.wait, name="libvirtd-wait", daemon=True).start()
 
     def _last_words(self) -> str:
         words: list[str] = []
