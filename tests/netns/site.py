@@ -1,6 +1,8 @@
 """What a test in namespaces needs: rows, the real reconcilers over them, and guests that are namespaces."""
 
+import socket
 import subprocess
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -108,7 +110,7 @@ class Guest:
         if gateway:
             self.run("ip", "route", "add", "default", "via", gateway)
 
-    def dhcp(self) -> dict[str, str]:
+    def dhcp(self, *options: str) -> dict[str, str]:
         """Configure by DHCP; return the variables of the client."""
         dump = self.site.directory / f"{self.namespace}.env"
         script = self.site.directory / f"{self.namespace}.sh"
@@ -129,7 +131,7 @@ class Guest:
             "-O",
             "staticroutes",
         )
-        self.run(*client, "-i", "eth0", "-s", str(script))
+        self.run(*client, *options, "-i", "eth0", "-s", str(script))
         pairs = (line.partition("=") for line in dump.read_text().splitlines())
         return {name: value.strip("'") for name, _equals, value in pairs}
 
@@ -208,6 +210,46 @@ class Listener:
     def __exit__(self, *_error: object) -> None:
         self._process.terminate()
         self._process.wait()
+
+
+class FakeDns:
+    """A name server on the node's loopback to which every name is 192.0.2.80."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._socket.bind(("127.0.0.1", 0))
+        self.port = self._socket.getsockname()[1]
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as last:
+            last.sendto(b"", ("127.0.0.1", self.port))
+        self._thread.join()
+        self._socket.close()
+
+    def _serve(self) -> None:
+        while True:
+            data, asker = self._socket.recvfrom(4096)
+            if not data:
+                return
+            labels, at = [], 12
+            while data[at]:
+                labels.append(data[at + 1 : at + 1 + data[at]].decode())
+                at += data[at] + 1
+            self.asked.append(".".join(labels))
+            end = at + 5
+            wanted = int.from_bytes(data[at + 1 : at + 3], "big")
+            found = wanted == 1
+            answer = b"\xc0\x0c\x00\x01\x00\x01\x00\x00\x00\x3c\x00\x04" + bytes([192, 0, 2, 80])
+            head = (
+                data[:2] + b"\x81\x80\x00\x01" + (b"\x00\x01" if found else b"\x00\x00") + bytes(4)
+            )
+            self._socket.sendto(head + data[12:end] + (answer if found else b""), asker)
 
 
 class Site:

@@ -9,13 +9,14 @@ import pytest
 from node.plugins.network.names import bridge_name, dhcp_namespace
 from node.plugins.network.tables import (
     AddressPair,
+    DhcpOption,
     IpAllocation,
     Port,
     SecurityGroupMember,
     SecurityGroupRule,
     tap_name,
 )
-from tests.netns.site import Listener, Pinger, Site, eventually, run
+from tests.netns.site import FakeDns, Listener, Pinger, Site, eventually, run
 
 pytestmark = [pytest.mark.netns, pytest.mark.timeout(120)]
 
@@ -345,3 +346,28 @@ def test_a_port_is_plugged_in_less_than_a_tenth_of_a_second(site: Site) -> None:
     assert sorted(took_s)[len(took_s) // 2] < 0.5, (
         "ten times the goal: something is wrong, not only slow"
     )
+
+
+def test_questions_for_other_names_go_to_the_nodes_servers(site: Site) -> None:
+    with FakeDns() as server:
+        site.planes.relay.servers = lambda: ["127.0.0.1"]
+        site.planes.relay.port = server.port
+        _network, subnet = site.network()
+        guest = site.guest(subnet, "10.0.0.11", security_group_ids=(site.group().id,))
+        site.settle()
+        guest.dhcp()
+        answer = guest.run("busybox", "nslookup", "www.example.org", "10.0.0.2", ok=False)
+        assert "192.0.2.80" in answer
+        assert "no-such.openstacklocal" not in "".join(server.asked)
+        guest.run("busybox", "nslookup", "no-such.openstacklocal", "10.0.0.2", ok=False)
+        assert not any("no-such" in name for name in server.asked), "our own domain stays here"
+
+
+def test_extra_dhcp_options_reach_their_port_only(site: Site) -> None:
+    _network, subnet = site.network()
+    option = DhcpOption(opt_name="bootfile-name", opt_value="special.0")
+    one = site.guest(subnet, "10.0.0.11", port_security=False, dhcp_options=(option,))
+    two = site.guest(subnet, "10.0.0.12", port_security=False)
+    site.settle()
+    assert one.dhcp("-O", "bootfile")["bootfile"] == "special.0"
+    assert "bootfile" not in two.dhcp("-O", "bootfile")

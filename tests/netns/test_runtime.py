@@ -9,6 +9,7 @@ import pytest
 from node.clock import SystemClock
 from node.control.runtime import NodeControl, Runtime
 from node.plugins import network as network_plugin
+from node.plugins.network.names import bridge_name, dhcp_link, dhcp_namespace
 from node.plugins.network.tables import Port, tap_name
 from node.sdk import NodeId, NodeRow, ServerMetadata, hookimpl, insert
 from node.state.reader import Readers
@@ -114,7 +115,9 @@ def test_from_the_api_to_the_wire(site: Site, live: Live) -> None:
         enable_dhcp=False,
     )
     inner = live.post("networks", "network", name="private")
-    subnet = live.post("subnets", "subnet", network_id=inner["id"], ip_version=4, cidr="10.0.0.0/24")
+    subnet = live.post(
+        "subnets", "subnet", network_id=inner["id"], ip_version=4, cidr="10.0.0.0/24"
+    )
     router = live.post("routers", "router", external_gateway_info={"network_id": outer["id"]})
     joined = live.cloud.put(
         f"/network/v2.0/routers/{router['id']}/add_router_interface",
@@ -128,7 +131,9 @@ def test_from_the_api_to_the_wire(site: Site, live: Live) -> None:
     guest = Guest.__new__(Guest)
     guest.site, guest.port, guest.namespace = site, port, f"hgt-{site.tag}-live"
     run("ip", "netns", "add", guest.namespace)
-    run("ip", "link", "del", tap_name(port.id))  # the tap makes room for a veth that a namespace holds
+    run(
+        "ip", "link", "del", tap_name(port.id)
+    )  # the tap makes room for a veth that a namespace holds
     guest.wire()
     live.control.wake("network.ports", port.id)
     eventually(lambda: "master" in run("ip", "link", "show", tap_name(port.id)), "not adopted")
@@ -138,14 +143,22 @@ def test_from_the_api_to_the_wire(site: Site, live: Live) -> None:
     address = fip["floating_ip_address"]
     host_ping = ("ping", "-c1", "-W1", address)
     assert " 0% packet loss" not in run(*host_ping, ok=False), "the default group lets nobody in"
-    rule = {"direction": "ingress", "protocol": "icmp", "security_group_id": port.security_group_ids[0]}
+    rule = {
+        "direction": "ingress",
+        "protocol": "icmp",
+        "security_group_id": port.security_group_ids[0],
+    }
     live.post("security-group-rules", "security_group_rule", **rule)
     eventually(lambda: " 0% packet loss" in run(*host_ping, ok=False), "the rule came into force")
     shown = live.cloud.get(f"/network/v2.0/floatingips/{fip['id']}", token=live.token).json
     assert shown["floatingip"]["status"] == "ACTIVE"
 
-    assert live.cloud.delete(f"/network/v2.0/floatingips/{fip['id']}", token=live.token).status == 204
-    eventually(lambda: " 0% packet loss" not in run(*host_ping, ok=False), "the floating IP is gone")
+    assert (
+        live.cloud.delete(f"/network/v2.0/floatingips/{fip['id']}", token=live.token).status == 204
+    )
+    eventually(
+        lambda: " 0% packet loss" not in run(*host_ping, ok=False), "the floating IP is gone"
+    )
     assert live.cloud.delete(f"/network/v2.0/ports/{port.id}", token=live.token).status == 204
     eventually(lambda: tap_name(port.id) not in run("ip", "link"), "the tap is gone")
     planes_left = network_plugin.planes.inventory(live.control)
@@ -166,3 +179,25 @@ def test_plugging_is_quick(live: Live) -> None:
         took_s.append(time.perf_counter() - begun_s)
     print("API to active, ms:", [round(took * 1000) for took in took_s])
     assert sorted(took_s)[5] < 1.0
+
+
+def test_healing_does_not_wait_for_a_resync(live: Live) -> None:
+    inner = live.post("networks", "network", name="private")
+    live.post("subnets", "subnet", network_id=inner["id"], ip_version=4, cidr="10.0.0.0/24")
+    port = live.server_port(inner["id"])
+    tap, bridge = tap_name(port.id), bridge_name(inner["id"])
+    eventually(lambda: dhcp_link(inner["id"]) in run("ip", "link"), "no DHCP")
+    for broken in (
+        ("link", "del", tap),
+        ("link", "del", bridge),
+        ("netns", "del", dhcp_namespace(inner["id"])),
+    ):
+        run("ip", *broken)
+        eventually(
+            lambda: (
+                f"master {bridge}" in run("ip", "link", "show", tap, ok=False)
+                and f"master {bridge}"
+                in run("ip", "link", "show", dhcp_link(inner["id"]), ok=False)
+            ),
+            f"not healed after: ip {' '.join(broken)}",
+        )

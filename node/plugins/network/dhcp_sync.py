@@ -174,7 +174,7 @@ class DhcpSync(Reconciler):
 
     name = "network.dhcp"
     watches = (Network, Subnet, Port)
-    resync_s = 30.0
+    resync_s = 60.0
     workers = 2
 
     def __init__(self, control: Control, dhcp: Dhcp) -> None:

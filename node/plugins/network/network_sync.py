@@ -3,7 +3,7 @@
 import contextlib
 import logging
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from node.plugins.network.drivers.links import Links
@@ -69,14 +69,16 @@ class NetworkSync(Reconciler):
 
     name = "network.bridges"
     watches = (Network, Subnet)
-    resync_s = 30.0
+    resync_s = 60.0
 
-    def __init__(self, control: Control, bridges: Bridges) -> None:
+    def __init__(self, control: Control, bridges: Bridges, watch: Callable[[], None]) -> None:
         super().__init__(control)
         self._bridges = bridges
+        self._watch = watch
 
     def start(self) -> None:
-        """Have bridged packets shown to the inet tables: needs br_netfilter."""
+        """Watch links, and have bridged packets shown to the inet tables: needs br_netfilter."""
+        self._watch()
         if not Path("/proc/sys/net/bridge").exists():
             with contextlib.suppress(OSError):
                 subprocess.run(

@@ -4,17 +4,19 @@ from collections.abc import Sequence
 
 from node.plugins.network.dhcp_sync import Dhcp, DhcpSync
 from node.plugins.network.drivers.dns_relay import DnsRelay, resolvers
+from node.plugins.network.drivers.link_watch import LinkWatch
 from node.plugins.network.drivers.links import Links
 from node.plugins.network.drivers.metadata_server import MetadataServer
 from node.plugins.network.drivers.namespaces import Namespaces
 from node.plugins.network.drivers.router_advert import RouterAdvert
 from node.plugins.network.metadata_plan import answer, find_port
-from node.plugins.network.names import is_ours
+from node.plugins.network.names import bridge_name, dhcp_link, is_ours
 from node.plugins.network.network_sync import Bridges, NetworkSync
 from node.plugins.network.port_sync import PortSync
 from node.plugins.network.router_sync import Routers, RouterSync
 from node.plugins.network.section import NetworkSection
-from node.plugins.network.security_sync import Security, SecuritySync
+from node.plugins.network.security_sync import Security, SecuritySync, local_ports
+from node.plugins.network.tables import Network, tap_name
 from node.sdk import Control, Reconciler, ServerMetadata
 
 
@@ -36,6 +38,7 @@ class Planes:
         self.dhcp = Dhcp(
             control, self.bridges, self.namespaces, self.metadata, self.relay, directory / "dhcp"
         )
+        self.watch = LinkWatch(self._link_gone)
         self.routers = Routers(self.bridges, self.namespaces, self.metadata, self.adverts)
 
     def reconcilers(self) -> list[Reconciler]:
@@ -43,7 +46,7 @@ class Planes:
         control = self.control
         return [
             SecuritySync(control, self.security),
-            NetworkSync(control, self.bridges),
+            NetworkSync(control, self.bridges, self.watch.start),
             PortSync(control, self.bridges, self.security, self.dhcp),
             DhcpSync(control, self.dhcp),
             RouterSync(control, self.routers, self.stop),
@@ -51,6 +54,7 @@ class Planes:
 
     def stop(self) -> None:
         """Stop serving; namespaces, links, rules and dnsmasq stay."""
+        self.watch.stop()
         self.metadata.stop()
         self.relay.stop()
         self.adverts.stop()
@@ -78,6 +82,27 @@ class Planes:
         self.security.remove()
         self.bridges.remove_uplink()
         self.stop()
+
+    def _link_gone(self, name: str) -> None:
+        """Have looked at what a removed link was part of; most often we removed it ourselves."""
+        if not is_ours(name):
+            return
+        db, wake = self.control.db, self.control.wake
+        if name.startswith(("hr", "hg")):
+            for router_id in self.routers.ids():
+                wake("network.routers", router_id)
+            return
+        for port in local_ports(db, self.control.node_id):
+            if name in (tap_name(port.id), bridge_name(port.network_id)):
+                wake("network.ports", port.id)
+            if name in (dhcp_link(port.network_id), bridge_name(port.network_id)):
+                wake("network.dhcp", port.network_id)
+        if name.startswith("hb"):
+            for network in db.rows(Network):
+                if bridge_name(network.id) == name:
+                    wake("network.bridges", network.id)
+            for router_id in self.routers.ids():
+                wake("network.routers", router_id)
 
     def _metadata(self, networks: tuple[str, ...], source: str, path: str) -> bytes | None:
         """Return what a guest reads at a path.

@@ -37,7 +37,7 @@ class PortSync(Reconciler):
 
     name = "network.ports"
     watches = (Port, Network)
-    resync_s = 30.0
+    resync_s = 60.0
     workers = 4
 
     def __init__(self, control: Control, bridges: Bridges, security: Security, dhcp: Dhcp) -> None:

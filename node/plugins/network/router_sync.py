@@ -139,7 +139,7 @@ class RouterSync(Reconciler):
 
     name = "network.routers"
     watches = (Router, Port, FloatingIp, Subnet)
-    resync_s = 30.0
+    resync_s = 60.0
     workers = 2
 
     def __init__(self, control: Control, routers: Routers, release: Callable[[], None]) -> None:

@@ -50,7 +50,8 @@ class DnsRelay:
 
     def __init__(self, namespaces: Namespaces, servers: Callable[[], list[str]]) -> None:
         self._namespaces = namespaces
-        self._servers = servers
+        self.servers = servers
+        self.port = _DNS_PORT
         self._listeners: dict[str, tuple[socket.socket, int]] = {}
         self._waiting: dict[socket.socket, _Waiting] = {}
         self._selector = selectors.DefaultSelector()
@@ -123,7 +124,7 @@ class DnsRelay:
                 self._forget(found)
 
     def _ask(self, listener: socket.socket, data: bytes, asker: tuple[str, int]) -> None:
-        servers = self._servers()
+        servers = self.servers()
         if len(data) < _HEADER_BYTES or len(self._waiting) >= _MAX_WAITING:
             return
         if not servers:
@@ -133,7 +134,7 @@ class DnsRelay:
         question = socket.socket(family, socket.SOCK_DGRAM)
         try:
             question.setblocking(False)
-            question.connect((servers[0], _DNS_PORT))
+            question.connect((servers[0], self.port))
             question.send(data)
         except OSError:
             question.close()
