@@ -65,12 +65,13 @@ _AVAILABILITY = Kind(
 
 def list_agents(ctx: Context) -> dict[str, Any]:
     """List what each node does for the network."""
-    return Ask(ctx, _AGENT, _AGENT.by_name).answer(_agents(ctx), {})
+    seen = _agents(ctx) if ctx.allows("get_agent") else []
+    return Ask(ctx, _AGENT, _AGENT.by_name).answer(seen, {})
 
 
 def show_agent(ctx: Context, agent_id: str) -> dict[str, Any]:
     """Show one node's part."""
-    for item in _agents(ctx):
+    for item in _agents(ctx) if ctx.allows("get_agent") else []:
         if item["id"] == agent_id:
             return shown(ctx, _AGENT, item)
     raise missing("agent", agent_id)
@@ -171,8 +172,8 @@ def _size(subnet: Subnet) -> int:
 
 _FREE = "/v2.0/network-ip-availabilities"
 ROUTES = (
-    Route(method="GET", path="/v2.0/agents", handler=list_agents, policy="get_agent"),
-    Route(method="GET", path="/v2.0/agents/{agent_id}", handler=show_agent, policy="get_agent"),
+    Route(method="GET", path="/v2.0/agents", handler=list_agents, policy="any"),
+    Route(method="GET", path="/v2.0/agents/{agent_id}", handler=show_agent, policy="any"),
     Route(
         method="GET",
         path="/v2.0/availability_zones",

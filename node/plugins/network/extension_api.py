@@ -79,6 +79,7 @@ EXTENSIONS: tuple[tuple[str, str, str], ...] = (
     ("standard-attr-tag", "Tag support for resources with standard attribute", "Tags."),
     ("standard-attr-timestamp", "Resource timestamps", "When resources were made and changed."),
     ("stateful-security-group", "Stateful security group", "The stateful field of groups."),
+    ("tag", "Tag support", "Tags of networks."),
     ("subnet_allocation", "Subnet Allocation", "Subnet pools."),
     (
         "subnet-dns-publish-fixed-ip",

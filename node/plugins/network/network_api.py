@@ -14,7 +14,16 @@ from node.plugins.network.listing import Ask, shown
 from node.plugins.network.network_view import view
 from node.plugins.network.revise import in_use_counter, revise, stamps
 from node.plugins.network.sharing_rules import NetworkSight
-from node.plugins.network.tables import DHCP, ROUTER_GATEWAY, Network, Port, Router, Segment, Subnet
+from node.plugins.network.tables import (
+    DHCP,
+    ROUTER_GATEWAY,
+    FloatingIp,
+    Network,
+    Port,
+    Router,
+    Segment,
+    Subnet,
+)
 from node.sdk import AnyOp, Context, NodeError, Refused, Reply, check, delete, insert
 
 _COLUMNS = {"id": "id", "name": "name", "project_id": "project_id", "description": "description"}
@@ -89,7 +98,7 @@ def update_network(ctx: Context, network_id: str) -> dict[str, Any]:
 
 
 def delete_network(ctx: Context, network_id: str) -> None:
-    """Delete a network with its subnets; 409 while it has ports."""
+    """Delete a network with its subnets and idle floating IPs; 409 while it has other ports."""
     sight = NetworkSight(ctx)
     network = find(ctx, network_id, sight)
     ctx.require(
@@ -99,10 +108,15 @@ def delete_network(ctx: Context, network_id: str) -> None:
     def plan() -> tuple[list[AnyOp], None]:
         row = find(ctx, network_id, sight)
         ports = ctx.db.rows(Port, network_id=row.id)
-        keep = [port.id for port in ports if port.device_owner != DHCP]
+        idle = ctx.db.rows(FloatingIp, floating_network_id=row.id, port_id="")
+        ours = {floating.floating_port_id for floating in idle}
+        keep = [port.id for port in ports if port.device_owner != DHCP and port.id not in ours]
         if keep:
             raise rules.in_use(row, keep)
         ops: list[AnyOp] = [check(row), delete(Network, row.id)]
+        for floating in idle:
+            ops += [check(floating), delete(FloatingIp, floating.id)]
+            ops.append(quota_rules.give_back(floating.project_id, "floatingip"))
         for port in ports:
             ops += port_rules.delete_ops(ctx.db, port)
         ops += rules.delete_ops(row)

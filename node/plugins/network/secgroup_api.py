@@ -120,6 +120,10 @@ def update_group(ctx: Context, security_group_id: str) -> dict[str, Any]:
             raise conflict(
                 "SecurityGroupCannotUpdateDefault", "Updating default security group not allowed."
             )
+        if row.default_of is None and wish.get("name") == rules.DEFAULT_NAME:
+            raise conflict(
+                "SecurityGroupDefaultAlreadyExists", "Default security group already exists."
+            )
         if wish.get("stateful", row.stateful) != row.stateful and _port_count(ctx, row.id):
             raise conflict("SecurityGroupInUse", f"Security Group {row.id} in use.")
         fields = {"name": "name", "description": "description", "stateful": "stateful"}

@@ -75,6 +75,15 @@ def protocol(value: Any) -> str:
     return "" if name == "any" else name
 
 
+def port_value(value: Any) -> int | None:
+    """Take a port, an ICMP type or code, or null for any."""
+    try:
+        number: int | None = to.integer(-1, 65535, null=True)(value)
+    except ValueError:
+        raise bad("SecurityGroupInvalidPortValue", f"Invalid value for port {value}") from None
+    return number
+
+
 def ethertype(value: Any) -> str:
     """Take IPv4 or IPv6 in any case."""
     known = {"ipv4": "IPv4", "ipv6": "IPv6"}
@@ -98,9 +107,9 @@ RULE_KIND = Kind(
         ),
         Attribute(name="ethertype", convert=ethertype, put=False, default="IPv4"),
         Attribute(name="protocol", convert=protocol, put=False, default=""),
-        Attribute(name="port_range_min", convert=to.integer(-1, 65535, null=True), put=False),
-        Attribute(name="port_range_max", convert=to.integer(-1, 65535, null=True), put=False),
-        Attribute(name="remote_group_id", convert=to.uuid_or_none, put=False, default=""),
+        Attribute(name="port_range_min", convert=port_value, put=False),
+        Attribute(name="port_range_max", convert=port_value, put=False),
+        Attribute(name="remote_group_id", convert=to.text(255, null=True), put=False, default=""),
         Attribute(
             name="remote_ip_prefix",
             convert=lambda v: "" if v is None else to.prefix(v),

@@ -230,6 +230,12 @@ class TestSecurityGroups:
             "SecurityGroupRuleExists",
         )
         assert made["id"] in text
+        path = f"/security-groups/{group['id']}"
+        renamed = member.put(path, {"security_group": {"name": "default"}})
+        refused(renamed, 409, "SecurityGroupDefaultAlreadyExists")
+        strange = {**rule, "remote_group_id": "no-such-group"}
+        answer = member.post("/security-group-rules", {"security_group_rule": strange})
+        refused(answer, 404, "SecurityGroupNotFound")
         assert member.delete(f"/security-group-rules/{made['id']}").status == 204
         refused(member.ask(f"/security-group-rules/{made['id']}"), 404, "SecurityGroupRuleNotFound")
         assert member.delete(f"/security-groups/{group['id']}").status == 204
@@ -248,6 +254,10 @@ class TestSecurityGroups:
             ),
             (
                 {"protocol": "tcp", "port_range_min": 0, "port_range_max": 2},
+                "SecurityGroupInvalidPortValue",
+            ),
+            (
+                {"protocol": "tcp", "port_range_min": -16, "port_range_max": 80},
                 "SecurityGroupInvalidPortValue",
             ),
             ({"protocol": "icmp", "port_range_min": 300}, "SecurityGroupInvalidIcmpValue"),

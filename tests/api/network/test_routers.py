@@ -171,3 +171,12 @@ def test_other_projects_see_no_router(member: Caller, other: Caller) -> None:
     refused(other.ask(f"/routers/{router['id']}"), 404, "RouterNotFound")
     refused(other.delete(f"/routers/{router['id']}"), 404, "RouterNotFound")
     assert other.get("/routers")["routers"] == []
+
+
+def test_idle_floating_ips_go_with_their_network(
+    member: Caller, admin: Caller, public: dict[str, Any]
+) -> None:
+    floating = member.make("/floatingips", "floatingip", floating_network_id=public["id"])
+    assert admin.delete(f"/networks/{public['id']}").status == 204
+    refused(member.ask(f"/floatingips/{floating['id']}"), 404, "FloatingIPNotFound")
+    assert member.get("/quotas/project-1/details")["quota"]["floatingip"]["used"] == 0
