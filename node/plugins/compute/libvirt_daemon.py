@@ -205,3 +205,24 @@ class LibvirtDaemon:
 def _end(pid: int, number: signal.Signals) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, number)
+
+
+def end_guests(root: Path, timeout_s: float = 15.0) -> int:
+    """Kill the QEMU processes that a stopped daemon's pid files name; return how many there were.
+
+    A pid file may name a process of an earlier boot: only one whose files are the daemon's own domain is killed.
+    """
+    ended: dict[int, str] = {}
+    for file in sorted((root / "run" / "qemu").glob("*.pid")):
+        with contextlib.suppress(OSError, ValueError):
+            pid = int(file.read_text())
+            words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+            if any(word.startswith(f"guest={file.stem},".encode()) for word in words):
+                ended[pid] = process_start(pid)
+                _end(pid, signal.SIGKILL)
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        if not any(start and process_start(pid) == start for pid, start in ended.items()):
+            break
+        time.sleep(0.05)
+    return len(ended)

@@ -9,7 +9,7 @@ import msgspec
 from node.plugins.compute.host import architecture, node_resources
 from node.plugins.compute.hypervisor_config import HypervisorSection
 from node.plugins.compute.kvm_probe import ProbeAnswer, probe_kvm
-from node.plugins.compute.libvirt_daemon import LibvirtDaemon
+from node.plugins.compute.libvirt_daemon import LibvirtDaemon, end_guests
 from node.plugins.compute.server_build import ServerBuilder
 from node.plugins.compute.server_files import ServerFiles
 from node.plugins.compute.server_jobs import ServerJobs
@@ -101,24 +101,17 @@ def host_uuid(node_id: str) -> str:
 
 
 def teardown(state_dir: Path) -> int:
-    """End every guest of the node and its libvirtd, and remove libvirt's files; return how many guests there were."""
-    from node.plugins.compute.drivers.libvirt_driver import LibvirtHypervisor
+    """End every guest of the node and its libvirtd, and remove libvirt's files; return how many guests there were.
 
-    daemon = libvirt_daemon(state_dir, host_uuid(str(state_dir)))
+    Guests are ended by their processes: this works also where libvirtd does not start any more.
+    """
+    daemon = libvirt_daemon(state_dir)
     if not daemon.root.exists():
         return 0
-    hypervisor = LibvirtHypervisor(daemon)
-    hypervisor.open(lambda _server_id: None)
-    try:
-        server_ids = hypervisor.server_ids()
-        for server_id in server_ids:
-            hypervisor.destroy(server_id)
-            hypervisor.undefine(server_id)
-    finally:
-        hypervisor.close()
     daemon.stop()
+    ended = end_guests(daemon.root)
     daemon.erase()
-    return len(server_ids)
+    return ended
 
 
 def _probe_cache(state_dir: Path) -> Path:

@@ -20,6 +20,7 @@ from node.plugins.compute.drivers.hypervisor import (
     HypervisorRefused,
 )
 from node.plugins.compute.drivers.libvirt_loop import call_within, event_loop
+from node.plugins.compute.host import architecture
 from node.plugins.compute.libvirt_daemon import LibvirtDaemon
 
 T = TypeVar("T")
@@ -72,7 +73,8 @@ class LibvirtHypervisor:
         """Connect."""
         self._on_event = on_event
         self._closed = False
-        self._connected()
+        connection = self._connected()
+        threading.Thread(target=_warm_up, args=(connection,), daemon=True).start()
 
     def close(self) -> None:
         """Let go of the connection."""
@@ -223,6 +225,12 @@ class LibvirtHypervisor:
         self, _c: Any, domain: Any, _event: int, _detail: int, _opaque: object
     ) -> None:
         self._on_event(domain.UUIDString())
+
+
+def _warm_up(connection: Any) -> None:
+    """Let libvirt find out what QEMU can do, which takes seconds and would delay the first server."""
+    with contextlib.suppress(libvirt.libvirtError):
+        connection.getDomainCapabilities(None, architecture(), None, "qemu")
 
 
 def _state(domain: Any) -> DomainState:
