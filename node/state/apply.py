@@ -11,6 +11,7 @@ import msgspec
 
 from node.errors import MachineFault
 from node.state import schema
+from node.state.document import is_sound
 from node.state.row import Table
 from node.state.txn import (
     Applied,
@@ -26,7 +27,8 @@ from node.state.txn import (
     Txn,
 )
 
-_DATA_ERRORS = ("malformed JSON", "no such table", "JSON path error", "bad JSON path")
+_DATA_ERRORS = frozenset({sqlite3.SQLITE_ERROR, sqlite3.SQLITE_TOOBIG, sqlite3.SQLITE_MISMATCH})
+"""Primary result codes that come from what was asked (no such table, malformed JSON, a bad name), not from the disk."""
 
 
 class RefusedOp(Exception):
@@ -82,11 +84,11 @@ class Applier:
                         touched.append((table, row_id))
         except sqlite3.IntegrityError as error:
             raise RefusedOp(_integrity(number, table, row_id, str(error))) from error
-        except sqlite3.OperationalError as error:
-            if any(text in str(error) for text in _DATA_ERRORS):
-                raise RefusedOp(
-                    Refused(op=number, reason="malformed", table=table, id=row_id)
-                ) from error
+        except OverflowError as error:  # a number that SQLite cannot hold
+            raise _malformed(number, op) from error
+        except sqlite3.Error as error:
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF in _DATA_ERRORS:
+                raise _malformed(number, op) from error
             raise MachineFault(f"The row store cannot be written: {error}") from error
 
     def _rev(self, table: str, row_id: str) -> int:
@@ -100,8 +102,8 @@ class Applier:
             raise RefusedOp(Refused(op=number, reason="rev", table=op.table, id=op.id))
 
     def _store(self, number: int, op: Insert | Put, seq: int) -> None:
-        if not op.doc.startswith("{"):
-            raise RefusedOp(Refused(op=number, reason="malformed", table=op.table, id=op.id))
+        if not is_sound(op.doc):
+            raise _malformed(number, op)
         row = (op.id, seq, op.doc)
         name = _name(op.table)
         if isinstance(op, Insert):
@@ -118,13 +120,12 @@ class Applier:
         found = self.db.execute(f'SELECT doc FROM "{name}" WHERE id=?', (op.id,)).fetchone()
         if found is None:
             raise RefusedOp(Refused(op=number, reason="missing", table=op.table, id=op.id))
-        try:
-            fields = msgspec.json.decode(op.fields, type=dict[str, msgspec.Raw])
-            document = msgspec.json.decode(found[0], type=dict[str, msgspec.Raw])
-        except msgspec.MsgspecError as error:
-            raise RefusedOp(
-                Refused(op=number, reason="malformed", table=op.table, id=op.id)
-            ) from error
+        if not is_sound(op.fields):
+            raise _malformed(number, op)
+        fields = msgspec.json.decode(op.fields, type=dict[str, msgspec.Raw])
+        document = msgspec.json.decode(found[0], type=dict[str, msgspec.Raw])
+        if not fields.keys().isdisjoint(("id", "rev")):
+            raise _malformed(number, op)
         document.update(fields)
         text = msgspec.json.encode(document).decode()
         self.db.execute(f'UPDATE "{name}" SET rev=?, doc=? WHERE id=?', (seq, text, op.id))
@@ -149,8 +150,20 @@ class Applier:
             self.db.execute("INSERT OR REPLACE INTO counters VALUES (?, ?)", (op.counter, after))
 
     def _define(self, number: int, table: Table) -> None:
-        if not schema.define(self.db, table):
+        try:
+            held = schema.define(self.db, table)
+        except sqlite3.IntegrityError:  # rows are there that a new unique group forbids
+            held = False
+        if not held:
             raise RefusedOp(Refused(op=number, reason="incompatible", table=table.name))
+
+
+def _malformed(number: int, op: object) -> RefusedOp:
+    """Return the refusal of an operation that no node can carry out."""
+    table = getattr(op, "table", "")
+    if isinstance(table, Table):
+        table = table.name
+    return RefusedOp(Refused(op=number, reason="malformed", table=table, id=getattr(op, "id", "")))
 
 
 def _name(table: str) -> str:

@@ -25,6 +25,9 @@ Changes = dict[str, set[str]]
 REMEMBERED_ENTRIES = 20_000
 """How many log entries back a repeated request id still finds its answer."""
 
+_UNDECODABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises for bytes that are no transaction, whatever the bytes."""
+
 _entry_decoder = msgspec.msgpack.Decoder(list[bytes])
 
 
@@ -68,7 +71,7 @@ class Machine:
         """
         try:
             raw = _entry_decoder.decode(entry)
-        except msgspec.MsgspecError:
+        except _UNDECODABLE:
             raw = []
         if index <= self._applied:
             return [encode_outcome(self._replayed(data)) for data in raw]
@@ -82,7 +85,7 @@ class Machine:
                 answers.append(self._apply_one(data, index, seq))
             self._finish(index, seq)
             self.db.execute("COMMIT")
-        except (sqlite3.Error, MachineFault) as error:
+        except Exception as error:
             with contextlib.suppress(sqlite3.Error):
                 self.db.execute("ROLLBACK")
             raise MachineFault(f"The row store failed at entry {index}: {error}") from error
@@ -94,7 +97,7 @@ class Machine:
     def _apply_one(self, data: bytes, index: int, seq: int) -> bytes:
         try:
             txn = decode_txn(data)
-        except msgspec.MsgspecError:
+        except _UNDECODABLE:
             return encode_outcome(Refused(op=-1, reason="malformed"))
         known = self._answer(txn)
         if known is not None:
@@ -112,7 +115,7 @@ class Machine:
     def _replayed(self, data: bytes) -> Outcome:
         try:
             known = self._answer(decode_txn(data))
-        except msgspec.MsgspecError:
+        except _UNDECODABLE:
             known = None
         if known is None:
             return Refused(op=-1, reason="malformed")
@@ -157,16 +160,10 @@ class Machine:
 
     def snapshot_to(self, path: Path) -> int:
         """Write a consistent copy to a new file and return its applied index. Any thread may call this."""
-        source = sqlite3.connect(f"file:{self.path}?mode=ro", uri=True)
-        try:
+        with contextlib.closing(_read_only(self.path)) as source:
             source.execute("VACUUM INTO ?", (str(path),))
-        finally:
-            source.close()
-        copy = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
-        try:
+        with contextlib.closing(_read_only(path)) as copy:
             index: int = copy.execute("SELECT value FROM meta WHERE key='applied'").fetchone()[0]
-        finally:
-            copy.close()
         return index
 
     def restore_from(self, path: Path) -> None:
@@ -177,20 +174,16 @@ class Machine:
         Raises:
             MachineFault: the copy cannot be read or the disk failed; the store is as before.
         """
-        source = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
         try:
-            if source.execute("PRAGMA integrity_check").fetchone()[0] != "ok":
-                raise MachineFault(f"The snapshot {path} is damaged")
-            if (
-                source.execute("SELECT value FROM meta WHERE key='applied'").fetchone()[0]
-                < self._applied
-            ):
-                raise MachineFault(f"The snapshot {path} is older than the store")
-            source.backup(self.db, pages=-1)
+            with contextlib.closing(_read_only(path)) as source:
+                if source.execute("PRAGMA integrity_check").fetchone()[0] != "ok":
+                    raise MachineFault(f"The snapshot {path} is damaged")
+                found = source.execute("SELECT value FROM meta WHERE key='applied'").fetchone()
+                if found[0] < self._applied:
+                    raise MachineFault(f"The snapshot {path} is older than the store")
+                source.backup(self.db, pages=-1)
         except sqlite3.Error as error:
             raise MachineFault(f"The snapshot {path} cannot be restored: {error}") from error
-        finally:
-            source.close()
         self.close()
         self._open()
 
@@ -205,3 +198,8 @@ class Machine:
     def close(self) -> None:
         """Close the file."""
         self.db.close()
+
+
+def _read_only(path: Path) -> sqlite3.Connection:
+    """Open a file of any name."""
+    return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)

@@ -27,7 +27,7 @@ class Reader:
 
     def __init__(self, path: Path) -> None:
         self._db = sqlite3.connect(
-            f"file:{path}?mode=ro",
+            f"{path.absolute().as_uri()}?mode=ro",
             uri=True,
             isolation_level=None,
             check_same_thread=False,
