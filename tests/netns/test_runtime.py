@@ -9,6 +9,7 @@ import pytest
 from node.clock import SystemClock
 from node.control.runtime import NodeControl, Runtime
 from node.plugins import network as network_plugin
+from node.plugins.network import planes
 from node.plugins.network.names import bridge_name, dhcp_link, dhcp_namespace
 from node.plugins.network.tables import Port, tap_name
 from node.sdk import NodeId, NodeRow, ServerMetadata, hookimpl, insert
@@ -161,9 +162,9 @@ def test_from_the_api_to_the_wire(site: Site, live: Live) -> None:
     )
     assert live.cloud.delete(f"/network/v2.0/ports/{port.id}", token=live.token).status == 204
     eventually(lambda: tap_name(port.id) not in run("ip", "link"), "the tap is gone")
-    planes_left = network_plugin.planes.inventory(live.control)
+    planes_left = planes.inventory(live.control)
     eventually(
-        lambda: network_plugin.planes.inventory(live.control)["namespaces"] == [],
+        lambda: planes.inventory(live.control)["namespaces"] == [],
         f"namespaces are left: {planes_left}",
     )
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from node.plugins.network import planes, server_ports
+from node.plugins.network import server_ports
 from node.plugins.network.section import NetworkSection
 from node.plugins.network.service import SERVICE
 from node.plugins.network.tables import ROW_TYPES
@@ -60,11 +60,23 @@ def config_sections() -> Mapping[str, type[Frozen]]:
 
 @hookimpl
 def reconcilers(control: Control) -> Sequence[Reconciler]:
-    """Return the data plane of this node."""
+    """Return the data plane of this node; API workers never load it."""
+    from node.plugins.network import planes
+
     return planes.reconcilers(control)
 
 
 @hookimpl
 def teardown(control: Control) -> None:
     """Remove bridges, taps, namespaces, tables and processes of this node."""
+    from node.plugins.network import planes
+
     planes.teardown(control)
+
+
+@hookimpl
+def health(control: Control) -> Sequence[tuple[str, bool, str]]:
+    """Say whether this node's ports are plugged."""
+    from node.plugins.network import planes
+
+    return planes.health(control)

@@ -1,6 +1,7 @@
 """The data plane of this node, put together: reconcilers, listing, and taking all of it down."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from node.plugins.network.dhcp_sync import Dhcp, DhcpSync
 from node.plugins.network.drivers.dns_relay import DnsRelay, resolvers
@@ -138,3 +139,18 @@ def inventory(control: Control) -> dict[str, list[str]]:
 def teardown(control: Control) -> None:
     """Remove everything of the network plugin from this node; the daemon must not be running."""
     Planes(control).teardown()
+
+
+def health(control: Control) -> Sequence[tuple[str, bool, str]]:
+    """Return whether connections are tracked on bridges and this node's ports are plugged."""
+    found = []
+    if not Path("/proc/sys/net/bridge").exists():
+        sentence = "The kernel shows bridged packets to no table: load br_netfilter, or answers to guests are dropped."
+        found.append(("network.connections", False, sentence))
+    ports = local_ports(control.db, control.node_id)
+    waiting = sum(port.have == "" for port in ports)
+    sentence = f"{len(ports) - waiting} of {len(ports)} ports of servers are plugged"
+    if waiting:
+        sentence += "; the others are tried again, see `hedgerow debug reconcilers`"
+    found.append(("network.ports", not waiting, f"{sentence}."))
+    return found

@@ -272,17 +272,23 @@ def _service(rule: SecurityGroupRule, *, six: bool) -> str:
 
 def _split(addresses: Iterable[str]) -> tuple[list[str], list[str], list[str], list[str]]:
     """Return IPv4 hosts, IPv4 prefixes, IPv6 hosts and IPv6 prefixes; what a prefix covers is left out."""
-    networks = {ipaddress.ip_network(address, strict=False) for address in addresses}
+    given = set(addresses)
+    # Hosts are taken as they are spelt: a group of a thousand members is read anew with each change.
+    hosts = {address for address in given if "/" not in address}
+    networks = {ipaddress.ip_network(address, strict=False) for address in given - hosts}
+    hosts |= {str(net.network_address) for net in networks if net.num_addresses == 1}
     found: list[list[str]] = []
-    for version in (4, 6):
-        hosts = {net for net in networks if net.version == version and net.num_addresses == 1}
+    for version, mark in ((4, "."), (6, ":")):
         nets: Sequence[ipaddress.IPv4Network | ipaddress.IPv6Network] = [
             net for net in networks if net.version == version and net.num_addresses > 1
         ]
         merged = list(ipaddress.collapse_addresses(nets))  # type: ignore[type-var]
-        covered = {host for host in hosts if any(host.subnet_of(net) for net in merged)}  # type: ignore[arg-type]
-        found.append(sorted(str(host.network_address) for host in hosts - covered))
-        found.append(sorted(str(net) for net in merged))
+        own = {host for host in hosts if mark in host and (version == 6 or ":" not in host)}
+        if merged:
+            own = {
+                host for host in own if not any(ipaddress.ip_address(host) in net for net in merged)
+            }
+        found += [sorted(own), sorted(str(net) for net in merged)]
     return found[0], found[1], found[2], found[3]
 
 
