@@ -13,6 +13,7 @@ from node.plugins.identity.access_rule_api import AccessRuleBody, resolve_rules
 from node.plugins.identity.application_credential_view import credential_view
 from node.plugins.identity.bodies import Name
 from node.plugins.identity.change_rules import find, stamps, taken
+from node.plugins.identity.delegation_rules import may_delegate
 from node.plugins.identity.directory import directory
 from node.plugins.identity.faults import missing
 from node.plugins.identity.listing import Filters, collection, filtered
@@ -23,7 +24,6 @@ from node.sdk import (
     AnyOp,
     BadRequest,
     Context,
-    Forbidden,
     Frozen,
     Reply,
     Route,
@@ -74,7 +74,7 @@ def create_credential(passwords: Passwords, ctx: Context, user_id: str) -> Reply
         BadRequest: 400, no project scope, a role that the token does not have, or an end in the past.
     """
     body = ctx.body.application_credential
-    _unrestricted(ctx)
+    may_delegate(ctx)
     project_id = ctx.token.project_id
     if not project_id:
         raise BadRequest(
@@ -111,16 +111,6 @@ def create_credential(passwords: Passwords, ctx: Context, user_id: str) -> Reply
     return Reply(
         body={"application_credential": shown}, headers={"Location": shown["links"]["self"]}
     )
-
-
-def _unrestricted(ctx: Context) -> None:
-    """Refuse what would let a restricted credential make or remove others."""
-    ident = ctx.token.application_credential_id
-    credential = directory(ctx.db).get(ApplicationCredential, ident) if ident else None
-    if credential is not None and not credential.unrestricted:
-        raise Forbidden(
-            "Using method 'application_credential' is not allowed for managing trusts or credentials."
-        )
 
 
 def _end(ctx: Context, text: str | None) -> int:
@@ -180,7 +170,7 @@ def show_credential(ctx: Context, user_id: str, application_credential_id: str) 
 
 def delete_credential(ctx: Context, user_id: str, application_credential_id: str) -> None:
     """Delete an application credential; its tokens end."""
-    _unrestricted(ctx)
+    may_delegate(ctx)
 
     def plan() -> tuple[Sequence[AnyOp], None]:
         row = _find(ctx, user_id, application_credential_id)

@@ -13,6 +13,7 @@ from msgspec import UNSET, UnsetType
 from node.plugins.identity.bodies import CredentialBody, changes, given, parse
 from node.plugins.identity.change_rules import create, find, stamps, update
 from node.plugins.identity.credential_view import credential_view
+from node.plugins.identity.delegation_rules import may_delegate
 from node.plugins.identity.directory import directory
 from node.plugins.identity.listing import Filters, collection, filtered
 from node.plugins.identity.tables import Credential, User
@@ -50,6 +51,7 @@ def _target(ctx: Context, credential_id: str) -> Mapping[str, Any]:
 
 def create_credential(ctx: Context) -> dict[str, Any]:
     """Store a credential. An EC2 key is known by the hash of its public half."""
+    may_delegate(ctx)
     body, extra = parse("credential", ctx.body.credential, CredentialCreate)
     blob = _text(body.blob)
     project_id = given(body.project_id) or ""
@@ -119,6 +121,7 @@ def show_credential(ctx: Context, credential_id: str) -> dict[str, Any]:
 
 def update_credential(ctx: Context, credential_id: str) -> dict[str, Any]:
     """Change a credential; its new owner must be one for whom the caller may act."""
+    may_delegate(ctx)
     body, extra = parse("credential", ctx.body.credential, CredentialUpdate)
     sent = changes(body)
     if "blob" in sent:
@@ -140,6 +143,7 @@ def update_credential(ctx: Context, credential_id: str) -> dict[str, Any]:
 
 def delete_credential(ctx: Context, credential_id: str) -> None:
     """Delete a credential."""
+    may_delegate(ctx)
 
     def plan() -> tuple[Sequence[AnyOp], None]:
         row = find(ctx, Credential, "credential", credential_id)

@@ -30,7 +30,7 @@ R = TypeVar("R", bound=Row)
 V = TypeVar("V")
 
 _MEMO = "identity"
-_MAX_REMEMBERED = 4000
+_MAX_REMEMBERED = 1000
 
 
 class Grant(Frozen):

@@ -11,6 +11,7 @@ import msgspec
 from node.plugins.identity.change_rules import create, find, stamps
 from node.plugins.identity.credential_api import ec2_id
 from node.plugins.identity.credential_view import ec2_view
+from node.plugins.identity.delegation_rules import may_delegate
 from node.plugins.identity.directory import directory
 from node.plugins.identity.faults import missing
 from node.plugins.identity.listing import collection
@@ -26,6 +27,7 @@ class Ec2Body(Frozen):
 
 def create_key(ctx: Context, user_id: str) -> Reply:
     """Make a key pair of a user for a project in which the user has a role."""
+    may_delegate(ctx)
     find(ctx, User, "user", user_id)
     project_id = ctx.body.tenant_id
     find(ctx, Project, "project", project_id)
@@ -68,6 +70,7 @@ def show_key(ctx: Context, user_id: str, access: str) -> dict[str, Any]:
 
 def delete_key(ctx: Context, user_id: str, access: str) -> None:
     """Delete a key pair."""
+    may_delegate(ctx)
 
     def plan() -> tuple[Sequence[AnyOp], None]:
         return [delete(Credential, _find(ctx, user_id, access).id, must_exist=True)], None

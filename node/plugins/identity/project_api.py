@@ -45,7 +45,11 @@ def target(ctx: Context, project_id: str, **_more: str) -> Mapping[str, Any]:
 
 
 def _target_of_body(ctx: Context) -> Mapping[str, Any]:
-    return {"target.project.domain_id": ctx.body.project.get("domain_id") or home_domain(ctx)}
+    """Return the domain that the project would be in: that of its parent, however it is named."""
+    given_domain, parent_id = (ctx.body.project.get(key) for key in ("domain_id", "parent_id"))
+    parent = directory(ctx.db).get(Project, parent_id) if isinstance(parent_id, str) else None
+    domain_id = (parent.domain_id or parent.id) if parent else given_domain or home_domain(ctx)
+    return {"target.project.domain_id": domain_id}
 
 
 def create_project(ctx: Context) -> dict[str, Any]:

@@ -9,12 +9,12 @@ from typing import Annotated, Any
 from msgspec import Meta
 
 from node.plugins.identity.change_rules import find, stamps
+from node.plugins.identity.delegation_rules import may_delegate
 from node.plugins.identity.directory import directory
 from node.plugins.identity.faults import missing
 from node.plugins.identity.listing import collection, self_link
 from node.plugins.identity.role_view import role_view
 from node.plugins.identity.tables import Project, Role, Trust, User
-from node.plugins.identity.token_store import open_token
 from node.plugins.identity.trust_view import trust_view
 from node.sdk import (
     AnyOp,
@@ -76,7 +76,7 @@ def create_trust(ctx: Context) -> dict[str, Any]:
         Forbidden: 403, the token is itself of a trust or a credential, or the roles are not the trustor's.
     """
     body = ctx.body.trust
-    _may_lend(ctx)
+    may_delegate(ctx)
     expires_at = _end(ctx, body.expires_at)
     if body.roles and not body.project_id:
         raise BadRequest("Roles of a trust are on a project: project_id is missing.")
@@ -106,18 +106,6 @@ def create_trust(ctx: Context) -> dict[str, Any]:
         return [*ground_ops, insert(trust)], trust
 
     return {"trust": trust_view(ctx, ctx.transact(plan), roles=True)}
-
-
-def _may_lend(ctx: Context) -> None:
-    session = open_token(ctx.db, ctx.auth_token, ctx.now())
-    if session is None:
-        return
-    if session.claims.trust_id or session.claims.application_credential_id:
-        credential = session.grant.application_credential
-        if credential is None or not credential.unrestricted:
-            raise Forbidden(
-                "A trust cannot be made with a token of a trust or of a restricted credential."
-            )
 
 
 def _end(ctx: Context, text: str | None) -> int:

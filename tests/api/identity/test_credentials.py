@@ -78,6 +78,22 @@ def test_a_credentials_token_cannot_grow(world: Any) -> None:
         "roles": [{"name": "reader"}],
     }
     caller.ask("POST", "/OS-TRUST/trusts", {"trust": trust}, expect=403)
+    key = {"tenant_id": other.project_id}
+    caller.ask("POST", f"/users/{other.user_id}/credentials/OS-EC2", key, expect=403)
+    blob = {"credential": {"blob": "x", "type": "cert"}}
+    caller.ask("POST", "/credentials", blob, expect=403)
+
+
+def test_a_trusts_token_cannot_outlive_the_trust(world: Any) -> None:
+    giver, taker = world.member("giver"), world.member("taker")
+    trust = lend(world, giver, taker)
+    scope = {"OS-TRUST:trust": {"id": trust["id"]}}
+    token = world.by_token(taker.token, scope).headers["x-subject-token"]
+    borrowed = type(giver)(world.cloud, token)
+    path = f"/users/{giver.user_id}/application_credentials"
+    borrowed.ask("POST", path, {"application_credential": {"name": "x"}}, expect=403)
+    key = {"tenant_id": giver.project_id}
+    borrowed.ask("POST", f"/users/{giver.user_id}/credentials/OS-EC2", key, expect=403)
 
 
 def test_credentials_that_are_refused(world: Any) -> None:

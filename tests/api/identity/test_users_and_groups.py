@@ -109,6 +109,10 @@ def test_a_domains_manager_rules_the_domain_and_nothing_else(world: Any) -> None
     manager.ask("DELETE", f"/users/{admin_id}", expect=403)
     manager.ask("PATCH", f"/users/{admin_id}", {"user": {"password": "mine"}}, expect=403)
     manager.ask("POST", "/domains", {"domain": {"name": "x"}}, expect=403)
+    foreign = admin.get("/projects?name=admin")["projects"][0]["id"]
+    manager.ask("POST", "/projects", {"project": {"name": "x", "parent_id": foreign}}, expect=403)
+    manager.ask("POST", "/projects", {"project": {"name": "x", "parent_id": []}}, expect=400)
+    manager.ask("POST", "/projects", {"project": {"name": "x", "is_domain": True}}, expect=403)
 
 
 def test_a_reader_of_the_system_sees_and_changes_nothing(world: Any) -> None:
