@@ -68,6 +68,7 @@ class KeyQueue:
                 if self._ready and not self.paused:
                     key, _none = self._ready.popitem(last=False)
                     self._running.add(key)
+                    self._due.pop(key, None)  # this look decides anew when the next one is due
                     return key
                 if now >= deadline:
                     return None

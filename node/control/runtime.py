@@ -15,7 +15,7 @@ from node.config import Config
 from node.control.backoff import delay_s
 from node.control.queue import KeyQueue
 from node.control.reconciler import Control, Reconciler
-from node.errors import DiskFull, NodeError, Unavailable
+from node.errors import Conflict, DiskFull, NodeError, Unavailable
 from node.ids import Ids
 from node.observe.log import bound
 from node.state.reader import Reader, Readers
@@ -110,6 +110,7 @@ class _Runner:
         self.started = False
         self.looks = 0
         self._failures: dict[str, tuple[int, str, float]] = {}
+        self._refusals: dict[str, int] = {}
         self._lock = threading.Lock()
         self.tables = {row_type.__table__.name: row_type for row_type in reconciler.watches}
         count = max(1, reconciler.workers)
@@ -143,12 +144,17 @@ class _Runner:
         self._resync()
 
     def _resync(self) -> None:
+        attempt = 0
         while not self.control.stopping():
+            wait_s = self.reconciler.resync_s
             try:
                 self.queue.add(self.reconciler.keys())
+                attempt = 0
             except Exception:
+                attempt += 1
+                wait_s = min(wait_s, delay_s(attempt))
                 log.exception("reconciler %s cannot list its keys", self.reconciler.name)
-            self.control.stop_event.wait(self.reconciler.resync_s)
+            self.control.stop_event.wait(wait_s)
 
     def route(self, row_type: type[Row], ids: Iterable[str]) -> None:
         """Wake the keys that changed rows concern."""
@@ -179,12 +185,23 @@ class _Runner:
         except Exception as error:  # noqa: BLE001 - anything may fail; it is tried again
             self._failed(key, error)
             return
+        if not held:
+            self._refused(key)
+            return
         with self._lock:
             self._failures.pop(key, None)
-        if not held:
-            self.queue.add([key])
-        elif done.again_s is not None:
+            self._refusals.pop(key, None)
+        if done.again_s is not None:
             self.queue.add_later(key, done.again_s)
+
+    def _refused(self, key: str) -> None:
+        """Look again at once when rows changed meanwhile; later when the report is refused again and again."""
+        with self._lock:
+            refusals = self._refusals[key] = self._refusals.get(key, 0) + 1
+        if refusals == 1:
+            self.queue.add([key])
+        else:
+            self._failed(key, Conflict("The report was refused again: rows it rests on changed"))
 
     def _failed(self, key: str, error: Exception) -> None:
         with self._lock:
@@ -192,7 +209,7 @@ class _Runner:
             wait_s = delay_s(attempts)
             next_at = self.control.clock.monotonic_s() + wait_s
             self._failures[key] = (attempts, f"{type(error).__name__}: {error}", next_at)
-        expected = isinstance(error, Unavailable | DiskFull)
+        expected = isinstance(error, Unavailable | DiskFull | Conflict)
         log.warning(
             "look failed, again in %.1f s: %s",
             wait_s,
