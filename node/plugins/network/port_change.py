@@ -21,6 +21,7 @@ from node.plugins.network.tables import (
     ROUTER_INTERFACE,
     AddressPair,
     DhcpOption,
+    FloatingIp,
     Network,
     Port,
     PortAddress,
@@ -167,7 +168,9 @@ def change(ctx: Context, port: Port, wish: Wish, network: Network) -> tuple[list
         if changes["node_id"] != port.node_id:
             changes |= {"have": "", "fault": ""}
     ops, new = revise(ctx, port, **changes)
-    return ([*guards, *ops, *port_rules.companions(port, new)] if ops else []), new
+    if not ops:
+        return [], new
+    return [*guards, *ops, *port_rules.companions(port, new), *_let_go(ctx, port, new)], new
 
 
 def usable_groups(ctx: Context, idents: Sequence[str], project_id: str) -> list[SecurityGroup]:
@@ -231,6 +234,16 @@ def mac_in_use(network_id: str, mac: str) -> NodeError:
         "MacAddressInUse",
         f"Unable to complete operation for network {network_id}. The mac address {mac} is in use.",
     )
+
+
+def _let_go(ctx: Context, old: Port, new: Port) -> list[AnyOp]:
+    """Return the operations that part floating IPs from addresses which the port no longer has."""
+    if new.fixed_ips == old.fixed_ips:
+        return []
+    kept = {address.ip_address for address in new.fixed_ips}
+    rows = ctx.db.rows(FloatingIp, port_id=old.id)
+    lost = [row for row in rows if row.fixed_ip_address not in kept]
+    return [op for row in lost for op in port_rules.release_ops(row, ctx.now())]
 
 
 def _needs_security() -> NodeError:

@@ -143,6 +143,9 @@ def test_floating_ip(member: Caller, admin: Caller, public: dict[str, Any]) -> N
     freed = member.put(path, {"floatingip": {"port_id": None}}).json["floatingip"]
     assert (freed["status"], freed["router_id"], freed["fixed_ip_address"]) == ("DOWN", None, None)
     member.put(path, {"floatingip": {"port_id": port["id"]}})
+    member.put(f"/ports/{port['id']}", {"port": {"fixed_ips": [{"ip_address": "10.0.0.123"}]}})
+    assert member.get(path)["floatingip"]["port_id"] is None
+    member.put(path, {"floatingip": {"port_id": port["id"]}})
     assert member.delete(f"/ports/{port['id']}").status == 204
     assert member.get(path)["floatingip"]["port_id"] is None
     assert member.delete(path).status == 204
