@@ -132,10 +132,10 @@ def test_from_the_api_to_the_wire(site: Site, live: Live) -> None:
     guest = Guest.__new__(Guest)
     guest.site, guest.port, guest.namespace = site, port, f"hgt-{site.tag}-live"
     run("ip", "netns", "add", guest.namespace)
-    live.runtime.pause("network.ports", True)
+    live.runtime.pause("network.ports", paused=True)
     run("ip", "link", "del", tap_name(port.id))  # makes room for a veth that a namespace holds
     guest.wire()
-    live.runtime.pause("network.ports", False)
+    live.runtime.pause("network.ports", paused=False)
     live.control.wake("network.ports", port.id)
     eventually(lambda: "master" in run("ip", "link", "show", tap_name(port.id)), "not adopted")
     assert guest.dhcp()["ip"] == port.fixed_ips[0].ip_address
