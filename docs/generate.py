@@ -139,6 +139,7 @@ def _target(whose: str) -> Mapping[str, Any]:
     nested = {**ids, "id": f"u{whose}"}
     names = ("user", "project", "domain", "trust", "credential", "token", "network", "target")
     flat = {f"target.{name}.{key}": value for name in names for key, value in nested.items()}
+    flat["trust.trustor_user_id"] = f"u{whose}"
     return {**ids, **flat, "tenant_id": f"p{whose}", "owner": f"p{whose}", "member_id": f"p{whose}"}
 
 
