@@ -138,6 +138,8 @@ POLICIES: Mapping[str, str] = MappingProxyType(
         "os_compute_api:os-quota-sets:defaults": "@",
         "os_compute_api:os-availability-zone:list": "@",
         "os_compute_api:limits": "@",
+        "os_compute_api:os-security-groups:proxy": "@",
+        "os_compute_api:os-floating-ips:proxy": "@",
         "os_compute_api:extensions": "@",
     }
 )
