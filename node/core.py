@@ -3,6 +3,7 @@
 import logging
 import os
 import socket
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -15,14 +16,14 @@ from node.cluster.settings import RaftSettings
 from node.config import Config, NodeSection
 from node.control.placement import NodeRow
 from node.control.runtime import NodeControl, Runtime
-from node.errors import NodeError
+from node.errors import DiskFull, NodeError, Unavailable
 from node.ids import Ids, RandomIds
 from node.observe.admin import AdminServer, Command
 from node.pluginhost import PluginHost
 from node.state.machine import Changes, Machine
 from node.state.reader import Readers
 from node.state.row import Row
-from node.state.txn import Define, Refused, Txn, decode_outcome, encode_txn, insert, patch
+from node.state.txn import Define, Insert, Refused, Txn, decode_outcome, encode_txn, insert, patch
 from node.types import Frozen, NodeId
 
 log = logging.getLogger("hedgerow.node")
@@ -30,6 +31,10 @@ log = logging.getLogger("hedgerow.node")
 STATE_FILE = "state.db"
 SOCKET_FILE = "core.sock"
 _START_TIMEOUT_S = 30.0
+_EXISTS = ("exists", "rev", "unique")
+_STUCK_S = 5.0
+_SWITCH_S = 0.0005
+"""How long a thread may hold the interpreter while the log's thread waits: a commit is shorter than that."""
 
 
 class Identity(Frozen):
@@ -42,6 +47,7 @@ class Node:
     """The core of one node: store, log, reconcilers, and the administrator's door."""
 
     def __init__(self, config: Config, host: PluginHost) -> None:
+        sys.setswitchinterval(_SWITCH_S)
         self.config = config
         self.host = host
         self.clock: Clock = SystemClock()
@@ -72,28 +78,30 @@ class Node:
 
     def start(self) -> None:
         """Open the log, declare tables, seed rows, report this node, start the reconcilers."""
-        row_types = self._row_types()
-        self.machine.check_floor([row_type.__table__ for row_type in row_types])
-        self.consensus.start(_START_TIMEOUT_S)
+        tables = [row_type.__table__ for row_type in self._row_types()]
+        self.machine.check_floor(tables)
         held = self.machine.declared()
-        for row_type in row_types:
-            table = row_type.__table__
+        self.consensus.start(_START_TIMEOUT_S)
+        for table in tables:
             if table.name not in held or held[table.name].version < table.version:
                 self._propose(Define(table))
-        for _name, ops in self.host.gather(
-            "seed_rows", db=self.readers.reader(), now_us=self.clock.now_us(), config=self.config
-        ):
-            for op in ops:
-                outcome = self._propose(op)
-                if isinstance(outcome, Refused) and outcome.reason not in (
-                    "exists",
-                    "rev",
-                    "unique",
-                ):
-                    log.error("a first row was refused: %s", outcome.reason)
+        self._seed()
         self.report()
         self.runtime.start()
         self.admin.start()
+
+    def _seed(self) -> None:
+        """Propose the rows that a new cluster begins with; those that exist are not proposed at all."""
+        db = self.readers.reader()
+        for _name, ops in self.host.gather(
+            "seed_rows", db=db, now_us=self.clock.now_us(), config=self.config
+        ):
+            for op in ops:
+                if isinstance(op, Insert) and db.has(op.table, op.id):
+                    continue
+                outcome = self._propose(op)
+                if isinstance(outcome, Refused) and outcome.reason not in _EXISTS:
+                    log.error("a first row was refused: %s", outcome.reason)
 
     def stop(self) -> None:
         """Stop in the opposite order; VMs and networks stay."""
@@ -103,7 +111,13 @@ class Node:
         self.machine.close()
 
     def report(self) -> None:
-        """Write what this node has and can into its row, when that changed."""
+        """Write what this node has and can into its row, when that changed; what cannot be written now waits."""
+        try:
+            self._report()
+        except (DiskFull, Unavailable) as error:
+            log.warning("this node's row cannot be written now: %s", error.message)
+
+    def _report(self) -> None:
         facts: dict[str, str] = {}
         for _name, some in self.host.gather("node_facts", control=self.control):
             facts.update(some)
@@ -165,6 +179,11 @@ class Node:
                 "ok": not log_status.fault,
                 "detail": log_status.fault
                 or f"{log_status.role}, entry {log_status.applied_index}",
+            },
+            {
+                "name": "log thread",
+                "ok": log_status.last_tick_age_s < _STUCK_S,
+                "detail": f"last turn {log_status.last_tick_age_s:.1f} s ago",
             },
             {
                 "name": "disk",

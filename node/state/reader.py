@@ -86,6 +86,12 @@ class Reader:
         load = self._load
         return [load(row_type, found) for found in self._run(sql, values)]
 
+    def has(self, table: str, id: str) -> bool:
+        """Return whether a table, known by name only, has a row."""
+        if not table.isidentifier():
+            return False
+        return self._run(f'SELECT 0, 0 FROM "{table}" WHERE id=?', (id,)).fetchone() is not None
+
     def count(
         self,
         row_type: type[Row],
@@ -144,6 +150,10 @@ class Reader:
     def _run(self, sql: str, values: Sequence[Any]) -> sqlite3.Cursor:
         try:
             return self._db.execute(sql, values)
+        except (
+            OverflowError
+        ):  # numbers beyond SQLite's: compared as the floating-point numbers that they are near
+            return self._db.execute(sql, [float(v) if isinstance(v, int) else v for v in values])
         except sqlite3.OperationalError as error:
             if "no such table" in str(error):  # not defined yet: a table without rows
                 return self._db.execute("SELECT 0, 0 WHERE 0")
@@ -205,3 +215,10 @@ def _column(row_type: type[Row], name: str) -> str:
     if name in ("id", "rev") or name in row_type.__table__.columns:
         return f'"{name}"'
     return f"(doc ->> '$.{name}')"
+
+
+def _near(value: Any) -> Any:
+    """Return a number beyond SQLite's as a floating-point one, which compares as it should."""
+    if not isinstance(value, int) or -(1 << 63) <= value < 1 << 63:
+        return value
+    return float("inf") if value > 0 else float("-inf")
