@@ -175,6 +175,13 @@ def reconcilers(
             )
 
 
+@debug.command()
+@_config_option
+def metrics(config_path: Path | None) -> None:
+    """Print the node's gauges in Prometheus' text format (for node_exporter's textfile collector)."""
+    click.echo(_ask(config_path, "metrics"), nl=False)
+
+
 def _ask(config_path: Path | None, command: str, **arguments: object) -> Any:
     from node.config import load
     from node.errors import NodeError

@@ -146,6 +146,16 @@ def test_reconcilers_are_listed_paused_and_resumed(config: Path) -> None:
     assert " paused " in stopped
 
 
+def test_metrics_are_printed_as_they_are(config: Path) -> None:
+    text = "# TYPE hedgerow_x gauge\nhedgerow_x 1.0\n"
+    server = AdminServer(config.parent / "state", {"metrics": lambda: text})
+    server.start()
+    try:
+        assert run("debug", "metrics", "--config", str(config)) == (0, text)
+    finally:
+        server.stop()
+
+
 def test_a_plugin_adds_a_command(config: Path) -> None:
     code, output = run("greet", env={"HEDGEROW_CONFIG": str(config)})
     assert (code, output) == (0, "hello from a plugin\n")
