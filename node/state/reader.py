@@ -150,10 +150,8 @@ class Reader:
     def _run(self, sql: str, values: Sequence[Any]) -> sqlite3.Cursor:
         try:
             return self._db.execute(sql, values)
-        except (
-            OverflowError
-        ):  # numbers beyond SQLite's: compared as the floating-point numbers that they are near
-            return self._db.execute(sql, [float(v) if isinstance(v, int) else v for v in values])
+        except OverflowError:  # a number that SQLite cannot hold
+            return self._db.execute(sql, [_near(value) for value in values])
         except sqlite3.OperationalError as error:
             if "no such table" in str(error):  # not defined yet: a table without rows
                 return self._db.execute("SELECT 0, 0 WHERE 0")
