@@ -122,11 +122,6 @@ def image_facts(db: "Reader", image_id: str) -> Any:
     """Return ImageFacts (see node.contracts) of an image row, or None."""
 
 
-@hookspec(firstresult=True)
-def volume_connect(control: "Control", volume_id: str, server_id: str) -> Any:
-    """Return how QEMU on this node reaches a volume, or None when the plugin does not know it."""
-
-
 @hookspec
 def placement_filter(request: "PlacementRequest", node: "NodeRow") -> bool | None:
     """Return False where the node cannot take the request."""
