@@ -1,5 +1,6 @@
 """Routers, floating IPs, source NAT and the way out, with real namespaces."""
 
+import shutil
 import socket
 from typing import Self
 
@@ -7,7 +8,16 @@ import pytest
 
 from node.plugins.network.names import router_namespace
 from node.plugins.network.router_plan import METADATA_PORT
-from node.plugins.network.tables import FloatingIp, HostRoute, Network, Port, Router, Subnet
+from node.plugins.network.tables import (
+    DHCP,
+    FloatingIp,
+    HostRoute,
+    Network,
+    Port,
+    PortAddress,
+    Router,
+    Subnet,
+)
 from tests.netns.site import Listener, Pinger, Site, eventually, run
 
 pytestmark = [pytest.mark.netns, pytest.mark.timeout(120)]
@@ -263,3 +273,45 @@ def test_slaac_by_router_advertisement(site: Site) -> None:
     )
     eventually(lambda: "default via fe80:" in guest.run("ip", "-6", "route"), "no default route")
     assert guest.pings("2001:db8:5::1", wait_s=3)
+
+
+def test_dhcpv6_gives_the_address_of_the_row(site: Site) -> None:
+    if shutil.which("dhclient") is None:
+        pytest.skip("needs isc-dhcp-client")
+    network, four = site.network()
+    subnet = Subnet(
+        **site.fresh(),
+        network_id=network.id,
+        ip_version=6,
+        cidr="2001:db8:7::/64",
+        gateway_ip="2001:db8:7::1",
+        ipv6_ra_mode="dhcpv6-stateful",
+        ipv6_address_mode="dhcpv6-stateful",
+    )
+    site.store(subnet)
+    server = site.db.one(Port, network_id=network.id, device_owner=DHCP)
+    assert server is not None
+    site.router(None, "", four, subnet)
+    guest = site.guest(four, "10.0.0.11", security_group_ids=(site.group().id,))
+    for port, address in ((server, "2001:db8:7::2"), (guest.port, "2001:db8:7::11")):
+        more = PortAddress(subnet_id=subnet.id, ip_address=address)
+        site.update(port, fixed_ips=[*port.fixed_ips, more])
+    site.settle()
+    eventually(lambda: "tentative" not in guest.run("ip", "-6", "addr"), "no link-local address")
+    files = [
+        f"{option}{site.directory}/{name}" for option, name in (("-lf=", "l6"), ("-pf=", "p6"))
+    ]
+    client = [
+        "dhclient",
+        "-6",
+        "-1",
+        *(part for file in files for part in file.split("=", 1)),
+        "eth0",
+    ]
+    try:
+        guest.run("timeout", "20", *client)
+        eventually(lambda: "2001:db8:7::11/128" in guest.run("ip", "-6", "addr"), "no address")
+        eventually(lambda: "default via fe80:" in guest.run("ip", "-6", "route"), "no route", 20)
+        eventually(lambda: guest.pings("2001:db8:7::1"), "the router does not answer")
+    finally:
+        run("pkill", "-F", f"{site.directory}/p6", ok=False)
