@@ -1,6 +1,6 @@
 """How many tokens a second: by token, validated, by password; with the CPU that each costs the server.
 
-    python benchmarks/tokens.py --url http://127.0.0.1:7480 --password-file STATE/secrets/admin-password --pid SUPERVISOR
+    python benchmarks/tokens.py --url http://127.0.0.1:7480 --password-file STATE/secrets/admin-password --pid PID
 
 The client is raw sockets with keep-alive, so that it takes little of a small machine.
 """
