@@ -1,5 +1,7 @@
 """Documents say what the code says."""
 
+import ast
+import importlib
 import importlib.util
 import re
 import tomllib
@@ -85,6 +87,19 @@ def test_commands_in_documents_exist() -> None:
             name = words.split()[0]
             known = {*cli.main.commands, *cli.LATE_COMMANDS}
             assert name in known, f"{where(path)}: hedgerow has no command {name}"
+
+
+BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("path", tracked("*.md", "docs/**/*.md"), ids=where)
+def test_code_in_a_document_is_python_and_imports_what_exists(path: Path) -> None:
+    for block in BLOCK.findall(path.read_text()):
+        for found in ast.walk(ast.parse(block)):
+            if isinstance(found, ast.ImportFrom) and (found.module or "").startswith("node"):
+                module = importlib.import_module(found.module or "")
+                gone = [alias.name for alias in found.names if not hasattr(module, alias.name)]
+                assert gone == [], f"{found.module} has no {gone}"
 
 
 def test_decision_records_are_numbered_and_short() -> None:
