@@ -16,6 +16,12 @@ import node
 LATE_COMMANDS = {"lab": ("node.lab.command", "lab")}
 """Commands that live in packages of their own: name to (module, attribute)."""
 
+USUAL_CONFIGS = (
+    Path("/etc/hedgerow/hedgerow.ini"),
+    Path("/var/lib/hedgerow/lab/hedgerow.ini"),
+)
+"""Where commands that ask the running node look for its configuration when none is given."""
+
 
 class _LateGroup(click.Group):
     """A group that imports some of its commands when they are called."""
@@ -187,8 +193,9 @@ def _ask(config_path: Path | None, command: str, **arguments: object) -> Any:
     from node.errors import NodeError
     from node.observe.admin import ask
 
+    path = config_path or next((path for path in USUAL_CONFIGS if path.exists()), None)
     try:
-        return ask(load(config_path, others_allowed=True).state_dir, command, **arguments)
+        return ask(load(path, others_allowed=True).state_dir, command, **arguments)
     except NodeError as error:
         raise click.ClickException(error.message) from error
 
