@@ -8,7 +8,16 @@ import pytest
 from node import sdk
 from node.plugins import compute
 from node.plugins.compute.tables import Flavor
-from node.sdk import FixedIp, ImageFacts, NodeRow, PortPlan, PortRequest, PortState, hookimpl, insert
+from node.sdk import (
+    FixedIp,
+    ImageFacts,
+    NodeRow,
+    PortPlan,
+    PortRequest,
+    PortState,
+    hookimpl,
+    insert,
+)
 from node.testing import Cloud
 
 IMAGE = "70a599e0-31e7-49b7-b260-868f441e862b"
@@ -50,13 +59,21 @@ class FakeNetwork:
 
     @hookimpl
     def port_release(self, db: sdk.Reader, server_id: str) -> list[Any]:
-        return [sdk.delete(ServerPort, port.id) for port in db.rows(ServerPort, server_id=server_id)]
+        return [
+            sdk.delete(ServerPort, port.id) for port in db.rows(ServerPort, server_id=server_id)
+        ]
 
     @hookimpl
     def port_states(self, db: sdk.Reader, server_ids: Sequence[str]) -> dict[str, list[PortState]]:
         found: dict[str, list[PortState]] = {server_id: [] for server_id in server_ids}
         for port in db.rows(ServerPort, server_id=list(server_ids)):
-            ip = FixedIp(address=port.address, version=4, subnet_id=SUBNET, cidr="10.0.0.0/24", gateway="10.0.0.1")
+            ip = FixedIp(
+                address=port.address,
+                version=4,
+                subnet_id=SUBNET,
+                cidr="10.0.0.0/24",
+                gateway="10.0.0.1",
+            )
             found[port.server_id].append(
                 PortState(
                     id=port.id,

@@ -27,7 +27,9 @@ def test_hosts(cloud: Cloud, admin: str, version: tuple[int, int]) -> None:
 
     get("os-hypervisors", "hypervisors", "list_search_hypervisors")
     if version < (2, 88):  # Tempest has no schema of the later form
-        listed = get("os-hypervisors/detail", "hypervisors", "list_hypervisors_detail")["hypervisors"]
+        listed = get("os-hypervisors/detail", "hypervisors", "list_hypervisors_detail")[
+            "hypervisors"
+        ]
         get(f"os-hypervisors/{listed[0]['id']}", "hypervisors", "get_hypervisor")
         totals = get("os-hypervisors/statistics", "hypervisors", "get_hypervisor_statistics")
         assert totals["hypervisor_statistics"]["memory_mb_used"] == 64
@@ -41,12 +43,19 @@ def test_hosts(cloud: Cloud, admin: str, version: tuple[int, int]) -> None:
     if version >= (2, 53):
         path = f"/compute/v2.1/os-services/{services[0]['id']}"
         answer = cloud.put(path, json={"status": "disabled", "disabled_reason": "test"}, **more)
-        assert check(answer, "services", "update_service", version)["service"]["status"] == "disabled"
+        assert (
+            check(answer, "services", "update_service", version)["service"]["status"] == "disabled"
+        )
     else:
         body = {"host": "node-1", "binary": "nova-compute"}
         answer = cloud.put("/compute/v2.1/os-services/disable", json=body, **more)
         check(answer, "services", "enable_disable_service", version)
-    assert cloud.get(f"/compute/v2.1/servers/{create(cloud, admin)}", token=admin).json["server"]["status"] == "ERROR"
+    assert (
+        cloud.get(f"/compute/v2.1/servers/{create(cloud, admin)}", token=admin).json["server"][
+            "status"
+        ]
+        == "ERROR"
+    )
     hosts = cloud.get("/compute/v2.1/os-hosts", **more)
     if version >= (2, 43):
         assert hosts.status == 404
@@ -79,10 +88,14 @@ def test_quotas(cloud: Cloud, admin: str, version: tuple[int, int]) -> None:
 
 
 def test_quota_is_enforced(cloud: Cloud, admin: str) -> None:
-    cloud.put("/compute/v2.1/os-quota-sets/project-1", json={"quota_set": {"cores": 2}}, token=admin)
+    cloud.put(
+        "/compute/v2.1/os-quota-sets/project-1", json={"quota_set": {"cores": 2}}, token=admin
+    )
     token = cloud.token()
     create(cloud, token)
-    body = {"server": {"name": "vm", "imageRef": "x", "flavorRef": "1", "min_count": 1, "max_count": 5}}
+    body = {
+        "server": {"name": "vm", "imageRef": "x", "flavorRef": "1", "min_count": 1, "max_count": 5}
+    }
     body["server"]["imageRef"] = "70a599e0-31e7-49b7-b260-868f441e862b"
     assert cloud.post("/compute/v2.1/servers", json=body, token=token).status == 202
     assert len(cloud.get("/compute/v2.1/servers", token=token).json["servers"]) == 2
@@ -99,19 +112,29 @@ def test_server_groups(cloud: Cloud, version: tuple[int, int]) -> None:
     token = cloud.token()
     more: dict[str, Any] = {"token": token, "headers": headers(version)}
     kind = {"policy": "anti-affinity"} if version >= (2, 64) else {"policies": ["anti-affinity"]}
-    answer = cloud.post("/compute/v2.1/os-server-groups", json={"server_group": {"name": "g", **kind}}, **more)
+    answer = cloud.post(
+        "/compute/v2.1/os-server-groups", json={"server_group": {"name": "g", **kind}}, **more
+    )
     group = check(answer, "server_groups", "create_show_server_group", version)["server_group"]
     body = {
-        "server": {"name": "vm", "imageRef": "70a599e0-31e7-49b7-b260-868f441e862b", "flavorRef": "1"},
+        "server": {
+            "name": "vm",
+            "imageRef": "70a599e0-31e7-49b7-b260-868f441e862b",
+            "flavorRef": "1",
+        },
         "os:scheduler_hints": {"group": group["id"]},
     }
     states = []
     for _ in range(2):  # one node only: the second server of the group fits nowhere
         made = cloud.post("/compute/v2.1/servers", json=body, token=token).json["server"]["id"]
-        states.append(cloud.get(f"/compute/v2.1/servers/{made}", token=token).json["server"]["status"])
+        states.append(
+            cloud.get(f"/compute/v2.1/servers/{made}", token=token).json["server"]["status"]
+        )
     assert states == ["BUILD", "ERROR"]
     listed = cloud.get("/compute/v2.1/os-server-groups", **more)
-    members = check(listed, "server_groups", "list_server_groups", version)["server_groups"][0]["members"]
+    members = check(listed, "server_groups", "list_server_groups", version)["server_groups"][0][
+        "members"
+    ]
     assert len(members) == 2
     path = f"/compute/v2.1/os-server-groups/{group['id']}"
     assert cloud.get(path, token=cloud.token(project_id="other")).status == 404
@@ -145,6 +168,8 @@ def test_versions(cloud: Cloud) -> None:
 
 
 def test_extensions(cloud: Cloud) -> None:
-    check(cloud.get("/compute/v2.1/extensions", token=cloud.token()), "extensions", "list_extensions")
+    check(
+        cloud.get("/compute/v2.1/extensions", token=cloud.token()), "extensions", "list_extensions"
+    )
     assert cloud.get("/compute/v2.1/extensions/os-keypairs", token=cloud.token()).status == 200
     assert cloud.get("/compute/v2.1/extensions/os-nothing", token=cloud.token()).status == 404

@@ -3,11 +3,11 @@
 from typing import Any
 
 import pytest
+
 from node.plugins.compute.server_ops import job_done_ops, node_counter, quota_counter, release_ops
 from node.plugins.compute.tables import Server
 from node.sdk import insert
 from node.testing import Cloud
-
 from tests.api.compute.conftest import IMAGE, NETWORK, node_row
 from tests.api.compute.schemas import check
 
@@ -27,7 +27,9 @@ def create(cloud: Cloud, token: str, **fields: Any) -> str:
 def finish(cloud: Cloud, server_id: str, have: str = "active", power: int = 1, **more: Any) -> None:
     """Do what the node does at the end of a job."""
     server = cloud.db.must(Server, server_id)
-    cloud.commit(*job_done_ops(cloud.db, server, cloud.clock.now_us(), have=have, power=power, **more))
+    cloud.commit(
+        *job_done_ops(cloud.db, server, cloud.clock.now_us(), have=have, power=power, **more)
+    )
 
 
 def act(cloud: Cloud, token: str, server_id: str, **action: Any) -> Any:
@@ -65,8 +67,15 @@ def test_life(cloud: Cloud) -> None:
     finish(cloud, server_id)
 
     path = f"/compute/v2.1/servers/{server_id}"
-    actions = check(cloud.get(f"{path}/os-instance-actions", token=token), "servers", "list_instance_actions")
-    assert [a["action"] for a in actions["instanceActions"]] == ["start", "stop", "reboot", "create"]
+    actions = check(
+        cloud.get(f"{path}/os-instance-actions", token=token), "servers", "list_instance_actions"
+    )
+    assert [a["action"] for a in actions["instanceActions"]] == [
+        "start",
+        "stop",
+        "reboot",
+        "create",
+    ]
     check(cloud.delete(path, token=token), "servers", "delete_server")
     assert shown(cloud, token, server_id)["OS-EXT-STS:task_state"] == "deleting"
     row = cloud.db.must(Server, server_id)
@@ -75,7 +84,9 @@ def test_life(cloud: Cloud) -> None:
     for counter in (node_counter("node-1", "memory_mib"), quota_counter("project-1", "instances")):
         assert cloud.db.counter(counter) == 0
     gone = cloud.get("/compute/v2.1/servers/detail?changes-since=2000-01-01T00:00:00Z", token=token)
-    assert [s["status"] for s in check(gone, "servers", "list_servers_detail")["servers"]] == ["DELETED"]
+    assert [s["status"] for s in check(gone, "servers", "list_servers_detail")["servers"]] == [
+        "DELETED"
+    ]
     assert cloud.get("/compute/v2.1/servers", token=token).json == {"servers": []}
 
 
@@ -91,7 +102,12 @@ def test_views_at_each_microversion(cloud: Cloud, roles: tuple[str, ...]) -> Non
     for version in [v for v in VERSIONS if v[1] <= highest]:
         more = {"token": token, "headers": headers(version)}
         check(cloud.get(path, **more), "servers", "get_server", version)
-        check(cloud.get("/compute/v2.1/servers/detail", **more), "servers", "list_servers_detail", version)
+        check(
+            cloud.get("/compute/v2.1/servers/detail", **more),
+            "servers",
+            "list_servers_detail",
+            version,
+        )
         changed = cloud.put(path, json={"server": {"name": "vm2"}}, **more)
         check(changed, "servers", "update_server", version)
 
