@@ -85,7 +85,7 @@ class DataStore:
     def _locked(self, path: Path) -> Iterator[int]:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)  # `is_alive` may hold it for a moment
             yield descriptor
         finally:
             os.close(descriptor)
