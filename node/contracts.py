@@ -3,7 +3,7 @@
 Plugins never import each other; these Structs are the whole of what they share.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +92,8 @@ class ServerMetadata(Frozen):
     Directory listings come from the paths, in their order. A path that ends in `/` is the listing of that directory,
     where the paths do not say it: `latest/meta-data/public-keys/` holds `0=mykey`.
     """
+    accept: Callable[[str, bytes], tuple[int, Sequence[Any]]] | None = None
+    """Called with path and body of what the guest posts; answers an HTTP status and the operations to commit."""
 
 
 class ImageFacts(Frozen):

@@ -1,15 +1,16 @@
 """Compute: Nova's API v2.1 over rows, and the libvirt side that makes this node match them."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
-from node.plugins.compute import planes
+from node.plugins.compute import guest_password, planes
 from node.plugins.compute.hypervisor_config import HypervisorSection
 from node.plugins.compute.metadata_facts import facts_of
 from node.plugins.compute.metadata_render import service_files
 from node.plugins.compute.placement_rules import PlacementSection
 from node.plugins.compute.service import SERVICE
-from node.plugins.compute.tables import ROW_TYPES
+from node.plugins.compute.tables import ROW_TYPES, ServerExtra
 from node.sdk import Control, Frozen, Reader, Reconciler, Row, ServerMetadata, Service, hookimpl
 
 
@@ -35,7 +36,12 @@ def config_sections() -> Mapping[str, type[Frozen]]:
 def metadata_of(db: Reader, hook: Any, server_id: str) -> ServerMetadata | None:
     """Return what the metadata service serves to a server."""
     facts = facts_of(db, hook, server_id)
-    return ServerMetadata(files=service_files(facts)) if facts else None
+    if facts is None:
+        return None
+    extra = db.get(ServerExtra, server_id)
+    files = service_files(facts)
+    files["openstack/latest/password"] = extra.guest_password.encode() if extra else b""
+    return ServerMetadata(files=files, accept=partial(guest_password.accept, db, server_id))
 
 
 @hookimpl

@@ -7,6 +7,7 @@ from node.plugins.compute import (
     flavor_api,
     flavor_specs_api,
     floating_ip_api,
+    guest_password,
     host_api,
     keypair_api,
     quota_api,
@@ -41,6 +42,7 @@ _ROUTES = (
     *server_group_api.ROUTES,
     *server_history_api.ROUTES,
     *server_metadata_api.ROUTES,
+    *guest_password.ROUTES,
     *usage_api.ROUTES,
 )
 

@@ -162,6 +162,8 @@ class ServerExtra(Row, kw_only=True):
     """Only kept for servers with a config drive: it is on it."""
     files: list[tuple[str, str]] = msgspec.field(default_factory=list)
     """Personality (microversions below 2.57): path, base64 of the contents."""
+    guest_password: str = ""
+    """What the guest posted once (encrypted by the guest); written by the node, cleared by a handler."""
 
 
 class ActionEvent(Frozen):

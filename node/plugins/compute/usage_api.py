@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from typing import Any
 
 from node.plugins.compute import listing, server_rules
-from node.plugins.compute.server_lookup import find
 from node.plugins.compute.tables import Server, ServerGone
 from node.sdk import BadRequest, Context, Route, iso_utc, parse_iso
 
@@ -131,18 +130,6 @@ def _paged(ctx: Context, rows: list[Server], name: str) -> tuple[list[Server], d
     return listing.page(ctx, rows, key=lambda server: server.id, collection=name)
 
 
-def password(ctx: Context, server_id: str) -> dict[str, Any]:
-    """Show the password that a guest posted, encrypted: no guest can post one here."""
-    find(ctx, server_id, "os_compute_api:os-server-password:show")
-    return {"password": ""}
-
-
-def clear_password(ctx: Context, server_id: str) -> None:
-    """Forget the password that a guest posted."""
-    find(ctx, server_id, "os_compute_api:os-server-password:clear")
-
-
-_PASSWORD = "/v2.1/servers/{server_id}/os-server-password"  # noqa: S105 - a path
 ROUTES = (
     Route(
         method="GET", path="/v2.1/os-simple-tenant-usage", handler=index, policy=f"{_POLICY}:list"
@@ -152,18 +139,5 @@ ROUTES = (
         path="/v2.1/os-simple-tenant-usage/{project_id}",
         handler=show,
         policy=f"{_POLICY}:show",
-    ),
-    Route(
-        method="GET",
-        path=_PASSWORD,
-        handler=password,
-        policy="os_compute_api:os-server-password:show",
-    ),
-    Route(
-        method="DELETE",
-        path=_PASSWORD,
-        handler=clear_password,
-        policy="os_compute_api:os-server-password:clear",
-        status=204,
     ),
 )

@@ -31,7 +31,7 @@ class Planes:
         listed = [server.strip() for server in section.dns_servers.split(",") if server.strip()]
         self.namespaces = Namespaces(directory / "namespaces")
         self.links = Links(self.namespaces)
-        self.metadata = MetadataServer(self.namespaces, self._metadata)
+        self.metadata = MetadataServer(self.namespaces, self._metadata, self._posted)
         self.relay = DnsRelay(self.namespaces, lambda: listed or resolvers())
         self.adverts = RouterAdvert(self.namespaces)
         self.bridges = Bridges(control, self.links, self.namespaces)
@@ -111,6 +111,21 @@ class Planes:
         Raises:
             KeyError: no server is at that address.
         """
+        return answer(self._metadata_of(networks, source).files, path)
+
+    def _posted(self, networks: tuple[str, ...], source: str, path: str, body: bytes) -> int:
+        """Take what a guest posts; return the HTTP status.
+
+        Raises:
+            KeyError: no server is at that address.
+        """
+        accept = self._metadata_of(networks, source).accept
+        if accept is None:
+            return 405
+        status, ops = accept(path, body)
+        return 409 if ops and not self.control.commit(ops) else status
+
+    def _metadata_of(self, networks: tuple[str, ...], source: str) -> ServerMetadata:
         port = find_port(self.control.db, networks, source)
         if port is None or not port.device_id:
             raise KeyError(source)
@@ -119,7 +134,7 @@ class Planes:
         )
         if not isinstance(found, ServerMetadata):
             raise KeyError(port.device_id)
-        return answer(found.files, path)
+        return found
 
 
 def reconcilers(control: Control) -> Sequence[Reconciler]:

@@ -10,7 +10,7 @@ import selectors
 import socket
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
@@ -19,6 +19,8 @@ from node.plugins.network.drivers.namespaces import Namespaces
 log = logging.getLogger("hedgerow.network")
 
 Lookup = Callable[[tuple[str, ...], str, str], bytes | None]
+Post = Callable[[tuple[str, ...], str, str, bytes], int]
+"""Takes (networks, source, path, body) and returns the HTTP status."""
 """(networks, source address, path) to content; None: there is no such path, KeyError: no such instance."""
 
 _WORKERS = 8
@@ -31,6 +33,7 @@ _REASONS = {
     400: "Bad Request",
     404: "Not Found",
     405: "Method Not Allowed",
+    409: "Conflict",
     500: "Internal Server Error",
 }
 
@@ -46,9 +49,10 @@ class _Listener(NamedTuple):
 class MetadataServer:
     """One HTTP server for all namespaces."""
 
-    def __init__(self, namespaces: Namespaces, lookup: Lookup) -> None:
+    def __init__(self, namespaces: Namespaces, lookup: Lookup, post: Post) -> None:
         self._namespaces = namespaces
         self._lookup = lookup
+        self._post = post
         self._listeners: dict[str, _Listener] = {}
         self._busy: Counter[tuple[str, str]] = Counter()
         self._lock = threading.Lock()
@@ -144,7 +148,7 @@ class MetadataServer:
 
     def _one(self, client: socket.socket, source: str, networks: tuple[str, ...]) -> bool:
         """Answer one request; say whether the connection stays open."""
-        head = _read_head(client)
+        head, rest = _read_head(client)
         if not head:
             return False
         lines = head.split("\r\n")
@@ -158,6 +162,9 @@ class MetadataServer:
             return False
         method, target, version = parts
         keep = version == "HTTP/1.1" and headers.get("connection", "").lower() != "close"
+        if method == "POST":
+            self._take_post(client, (networks, source, target), headers, rest)
+            return False
         if method not in ("GET", "HEAD"):
             _send(client, 405, b"", keep=False)
             return False
@@ -175,15 +182,44 @@ class MetadataServer:
             _send(client, 200, body, keep=keep, head=method == "HEAD", path=target)
         return keep
 
+    def _take_post(
+        self,
+        client: socket.socket,
+        asked: tuple[tuple[str, ...], str, str],
+        headers: Mapping[str, str],
+        body: bytes,
+    ) -> None:
+        """Read the rest of a posted body and answer."""
+        text = headers.get("content-length", "")
+        length = int(text) if text.isascii() and text.isdigit() and len(text) < 6 else -1
+        if not 0 <= length <= _MAX_REQUEST_BYTES:
+            _send(client, 400, b"", keep=False)
+            return
+        while len(body) < length:
+            chunk = client.recv(length - len(body))
+            if not chunk:
+                return
+            body += chunk
+        try:
+            status = self._post(*asked, body[:length])
+        except KeyError:
+            status = 404
+        except Exception:
+            log.exception("what %s posted could not be taken", asked[1])
+            status = 500
+        _send(client, status, b"", keep=False)
 
-def _read_head(client: socket.socket) -> str:
+
+def _read_head(client: socket.socket) -> tuple[str, bytes]:
+    """Return the head of a request, and what came behind it already."""
     data = b""
     while b"\r\n\r\n" not in data:
         chunk = client.recv(4096)
         if not chunk or len(data) > _MAX_REQUEST_BYTES:
-            return ""
+            return "", b""
         data += chunk
-    return data.partition(b"\r\n\r\n")[0].decode("latin-1")
+    head, _gap, rest = data.partition(b"\r\n\r\n")
+    return head.decode("latin-1"), rest
 
 
 def _send(
