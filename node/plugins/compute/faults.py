@@ -27,7 +27,7 @@ _NAMES: Mapping[int, str] = MappingProxyType(
         503: "serviceUnavailable",
     }
 )
-_PATH = re.compile(r" - at `\$([^`]*)`$")
+_PATH = re.compile(r" - at (?:`key` in )?`\$([^`]*)`$")
 _STEP = re.compile(r"\.([^.\[\]]+)|\[([^\]]*)\]")
 _UNKNOWN = re.compile(r"Object contains unknown field `([^`]*)`")
 _MISSING = re.compile(r"Object missing required field `([^`]*)`")
