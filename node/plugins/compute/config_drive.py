@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 
 from node.plugins.compute.disk import DiskError
 
-_MAKERS = ("genisoimage", "xorrisofs", "mkisofs")
+_MAKERS = ("xorrisofs", "genisoimage", "mkisofs")
 _LABEL = "config-2"
 _TIMEOUT_S = 60
 

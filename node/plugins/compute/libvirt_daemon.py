@@ -3,7 +3,8 @@
 libvirt's directories are compiled in (/run/libvirt, /etc/libvirt, /var/lib/libvirt, …). So the daemon gets a mount
 namespace of its own in which those five are directories below `root`; nothing outside sees it, and the machine's
 libvirtd, if any, is not touched. Where one of the places does not exist its parent is covered, in that namespace
-only, by a small tmpfs of symbolic links to what was there. The network namespace is the caller's: taps are found there.
+only, by a small tmpfs of symbolic links to what was there; that is kept reachable below a directory (`_STAGES`) which
+is of no use to libvirt. The network namespace is the caller's: taps are found there.
 
 It outlives the process that starts it, and its guests outlive it: a new libvirtd finds them by the files in
 root/run, which name process ids and are therefore wiped when the machine has booted since. Whoever is behind the
@@ -32,14 +33,19 @@ PLACES = {
     "cache": "/var/cache/libvirt",
 }
 _SOCKET_PATH_MAX = 107
+_STAGES = ("/mnt", "/media", "/srv", "/opt", "/home")
 _NAMESPACE = """
 set -eu
-root=$1; shift
+root=$1 stage=$2; shift 2
 while [ "$1" != -- ]; do
   place=${1#*:}; mine=$root/${1%%:*}; shift
   if [ ! -d "$place" ]; then
-    parent=${place%/*}; under=$root/host$(echo "$parent" | tr / _)
-    mkdir -p "$under"
+    parent=${place%/*}; under=$stage/$(echo "$parent" | tr / _)
+    if [ ! -d "$stage/.hedgerow" ]; then
+      mount -t tmpfs -o mode=755,size=1m hedgerow "$stage"
+      mkdir "$stage/.hedgerow"
+    fi
+    mkdir "$under"
     mount --rbind "$parent" "$under"
     mount -t tmpfs -o mode=755,size=1m hedgerow "$parent"
     for entry in "$under"/* "$under"/.[!.]*; do
@@ -81,7 +87,7 @@ class LibvirtDaemon:
     """The private libvirtd of one node, with all its files below `root`."""
 
     def __init__(self, root: Path, host_uuid: str) -> None:
-        self.root = root
+        self.root = root.absolute()
         self._host_uuid = host_uuid
         self._child: subprocess.Popen[bytes] | None = None
 
@@ -173,7 +179,7 @@ class LibvirtDaemon:
     def _spawn(self) -> None:
         places = [f"{name}:{place}" for name, place in PLACES.items()]
         argv = ["unshare", "--mount", "--propagation", "slave"]
-        argv += ["sh", "-c", _NAMESPACE, "sh", str(self.root), *places, "--"]
+        argv += ["sh", "-c", _NAMESPACE, "sh", str(self.root), self._stage(), *places, "--"]
         argv += ["libvirtd", "--config", "/etc/libvirt/libvirtd.conf"]
         argv += ["--pid-file", "/run/libvirt/libvirtd.pid"]
         environment = {
@@ -192,6 +198,12 @@ class LibvirtDaemon:
             )
         # It may outlive this object: somebody has to wait for it.
         threading.Thread(target=self._child.wait, name="libvirtd-wait", daemon=True).start()
+
+    def _stage(self) -> str:
+        for stage in _STAGES:
+            if Path(stage).is_dir() and not self.root.is_relative_to(stage):
+                return stage
+        raise Unavailable(f"libvirtd needs one of the directories {', '.join(_STAGES)}")
 
     def _last_words(self) -> str:
         words: list[str] = []

@@ -17,7 +17,7 @@ from node.plugins.compute.server_files import ServerFiles
 from node.plugins.compute.tables import Server
 from node.sdk import Clock, Frozen
 
-_PRESS_AGAIN_S = 10.0
+_PRESS_AGAIN_S = 5.0
 _PORT_POLL_S = 0.25
 
 
