@@ -163,4 +163,18 @@ POLICIES: Mapping[str, str] = {
     "identity:list_roles_for_trust": f"rule:admin_or_system_reader or {_TRUSTOR} or {_TRUSTEE}",
     "identity:get_role_for_trust": f"rule:admin_or_system_reader or {_TRUSTOR} or {_TRUSTEE}",
     "identity:delete_trust": f"rule:admin_required or {_TRUSTOR}",
+    "identity:get_limit_model": "@",
+    "identity:get_limit": (
+        "rule:admin_or_system_reader or project_id:%(target.limit.project_id)s or "
+        "domain_id:%(target.limit.domain_id)s"
+    ),
+    "identity:list_limits": "@",
+    "identity:create_limits": "rule:admin_required",
+    "identity:update_limit": "rule:admin_required",
+    "identity:delete_limit": "rule:admin_required",
+    "identity:get_registered_limit": "@",
+    "identity:list_registered_limits": "@",
+    "identity:create_registered_limits": "rule:admin_required",
+    "identity:update_registered_limit": "rule:admin_required",
+    "identity:delete_registered_limit": "rule:admin_required",
 }

@@ -17,10 +17,12 @@ from node.plugins.identity import (
     grant_api,
     group_api,
     implied_role_api,
+    limit_api,
     policy_api,
     project_api,
     project_tag_api,
     region_api,
+    registered_limit_api,
     role_api,
     role_assignment_api,
     service_api,
@@ -60,6 +62,8 @@ def build(passwords: Passwords) -> Service:
         *policy_api.ROUTES,
         *trust_api.ROUTES,
         *consumer_api.ROUTES,
+        *registered_limit_api.ROUTES,
+        *limit_api.ROUTES,
     )
     return Service(
         name="keystone",

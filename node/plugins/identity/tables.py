@@ -244,7 +244,12 @@ class Trust(Row, kw_only=True):
 class RegisteredLimit(Row, kw_only=True):
     """The default of a limit of a service's resource."""
 
-    __table__ = Table(name="identity_registered_limits", indexes=(("service_id",),))
+    __table__ = Table(
+        name="identity_registered_limits",
+        version=2,
+        indexes=(("service_id",),),
+        unique=(("service_id", "region_id", "resource_name"),),
+    )
 
     service_id: str
     resource_name: str
@@ -257,7 +262,10 @@ class Limit(Row, kw_only=True):
     """A limit of one project or domain."""
 
     __table__ = Table(
-        name="identity_limits", indexes=(("project_id",), ("domain_id",), ("service_id",))
+        name="identity_limits",
+        version=2,
+        indexes=(("project_id",), ("domain_id",), ("service_id",)),
+        unique=(("project_id", "domain_id", "service_id", "region_id", "resource_name"),),
     )
 
     service_id: str
