@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from node.errors import BadRequest, ClientGone, TooLarge
+from node.state.document import MAX_DEPTH, has_nul, is_deep
 
 MAX_JSON_BYTES = 1 << 20
 """Longest JSON body that is read."""
@@ -72,15 +73,23 @@ class BodyStream(io.RawIOBase):
         return b"".join(parts)
 
 
-def decode_json(data: bytes) -> Any:
-    """Return any JSON value.
+def decode_json(data: bytes, body_type: Any = Any) -> Any:
+    """Return a JSON value that a row can hold.
 
     Raises:
-        BadRequest: 400, not JSON.
+        BadRequest: 400, not JSON, nested too deep, or with a NUL character in it.
+        msgspec.ValidationError: it does not fit the type.
     """
     try:
-        return msgspec.json.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        text = data.decode()
+        if is_deep(text, MAX_DEPTH - 10):  # rows keep bodies a few levels down
+            raise BadRequest("Malformed JSON in the request body: it is nested too deep")
+        if has_nul(text):
+            raise BadRequest("Malformed JSON in the request body: it holds a NUL character")
+        return msgspec.json.decode(text, type=body_type)
+    except msgspec.ValidationError:
+        raise
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BadRequest(f"Malformed JSON in the request body: {error}") from error
 
 
@@ -91,8 +100,8 @@ def decode_action(data: bytes) -> tuple[str, msgspec.Raw]:
         BadRequest: 400, not an object of exactly one key.
     """
     try:
-        value = msgspec.json.decode(data, type=dict[str, msgspec.Raw])
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        value: dict[str, msgspec.Raw] = decode_json(data, dict[str, msgspec.Raw])
+    except (BadRequest, msgspec.ValidationError) as error:
         raise BadRequest("Malformed request body") from error
     if len(value) != 1:
         raise BadRequest("The request body must hold exactly one action")

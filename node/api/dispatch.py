@@ -232,15 +232,10 @@ class Dispatcher:
         if raw is None:
             raw = ctx.stream.read_all(bodies.MAX_JSON_BYTES)
         ctx.raw_body = raw
-        if route.body is None:
-            ctx.body = bodies.decode_json(raw)
-            return
         try:
-            ctx.body = msgspec.json.decode(raw, type=route.body)
+            ctx.body = bodies.decode_json(raw, Any if route.body is None else route.body)
         except msgspec.ValidationError as error:
             raise self._invalid(ctx, error) from error
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise BadRequest(f"Malformed JSON in the request body: {error}") from error
 
     def _invalid(self, ctx: Context, error: msgspec.ValidationError) -> NodeError:
         return self.service.invalid(ctx, error) if self.service.invalid else BadRequest(str(error))

@@ -28,7 +28,7 @@ def limit_of(ctx: Context, maximum: int = MAX_LIMIT) -> int:
             if not text.startswith("-")
             else "limit param must be positive"
         )
-    return min(int(text), maximum)
+    return min(int(text[:20]), maximum)  # nobody counts further than that
 
 
 def sort(items: Sequence[T], keys: Sequence[tuple[str, bool]], value: Any) -> list[T]:

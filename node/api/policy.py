@@ -2,7 +2,8 @@
 
 The language is small: `role:x`, `rule:x`, `attribute:%(target.key)s`, `attribute:literal`, `'literal':%(key)s`,
 `@` (always), `!` (never), and, or, not, parentheses. An empty rule always holds. A target key that does not
-exist makes a check false.
+exist makes a check false, and so does an attribute that the caller does not have: an unscoped token matches no target
+without a project (oslo.policy would compare the two as the text `None`).
 
 Source: https://docs.openstack.org/oslo.policy/latest/reference/api/oslo_policy.policy.html
 """
@@ -50,6 +51,8 @@ class Policies:
             rule, rest = self._either(words)
         except IndexError:
             raise ConfigError(f"Policy {name} ends too early: {text}") from None
+        except ConfigError as error:
+            raise ConfigError(f"Policy {name}: {error.message}") from error
         if rest:
             raise ConfigError(f"Policy {name} has a mistake at {' '.join(rest)}")
         return rule
@@ -97,7 +100,7 @@ class Policies:
             return _never
         kind, colon, match = word.partition(":")
         if not colon:
-            raise ConfigError(f"Policy check {word} has no colon")
+            raise ConfigError(f"the check {word} has no colon")
         if kind == "rule":
             return lambda creds, target: self.check(match, creds, target)
         if kind == "role":
