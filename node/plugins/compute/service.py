@@ -19,6 +19,7 @@ from node.plugins.compute import (
     server_group_api,
     server_history_api,
     server_metadata_api,
+    server_rebuild_api,
     usage_api,
     version_api,
 )
@@ -42,6 +43,7 @@ _ROUTES = (
     *server_group_api.ROUTES,
     *server_history_api.ROUTES,
     *server_metadata_api.ROUTES,
+    *server_rebuild_api.ROUTES,
     *guest_password.ROUTES,
     *usage_api.ROUTES,
 )

@@ -111,6 +111,11 @@ def test_views_at_each_microversion(cloud: Cloud, roles: tuple[str, ...]) -> Non
         )
         changed = cloud.put(path, json={"server": {"name": "vm2"}}, **more)
         check(changed, "servers", "update_server", version)
+        body = {"rebuild": {"imageRef": IMAGE, "name": "vm3"}}
+        rebuilt = cloud.post(f"{path}/action", json=body, **more)
+        check(rebuilt, "servers", "rebuild_server_with_admin_pass", version)
+        assert shown(cloud, token, server_id)["status"] == "REBUILD"
+        finish(cloud, server_id)
 
 
 def test_no_valid_host(cloud: Cloud) -> None:
