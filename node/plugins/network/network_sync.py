@@ -43,8 +43,12 @@ class Bridges:
         own = [network.id for network in networks if not network.physical_network]
         subnets = self._control.db.rows(Subnet, network_id=own) if own else []
         hidden = subnets if self._control.config.section(NetworkSection).external_nat else []
-        if own:
-            write_sysctls({"net/ipv4/ip_forward": "1", "net/ipv6/conf/all/forwarding": "1"})
+        if subnets:
+            write_sysctls({"net/ipv4/ip_forward": "1"})
+        if any(
+            subnet.ip_version == 6 for subnet in subnets
+        ):  # it ends router discovery on the uplink
+            write_sysctls({"net/ipv6/conf/all/forwarding": "1"})
         if hidden:
             self._nat.apply({"external": nat_fragment(hidden)})
             self._nat.verify()

@@ -142,6 +142,11 @@ def port_fragment(port: Port, rules: Iterable[SecurityGroupRule]) -> Fragment:
     )
 
 
+def closed(fragment: Fragment) -> Fragment:
+    """Return a port's fragment that lets nothing pass."""
+    return Fragment(chains=dict.fromkeys(fragment.chains, ("drop",)), elements=fragment.elements)
+
+
 def group_fragment(group_id: str, members: Iterable[SecurityGroupMember]) -> Fragment:
     """Return the sets that rules with this remote group refer to."""
     split = _split(address for member in members for address in member.addresses)
@@ -255,6 +260,8 @@ def _service(rule: SecurityGroupRule, *, six: bool) -> str:
     if number in (1, 58):
         kind = "icmp" if number == 1 else "icmpv6"
         parts = [f"meta l4proto {number}"]
+        if (number == 58) != six:
+            return parts[0]  # a type means nothing in the other family, and nft would refuse it
         if rule.port_min is not None:
             parts.append(f"{kind} type {rule.port_min}")
         if rule.port_max is not None:
@@ -294,6 +301,11 @@ def _split(addresses: Iterable[str]) -> tuple[list[str], list[str], list[str], l
 
 def _braces(items: Iterable[str]) -> str:
     return f"{{ {', '.join(items)} }}"
+
+
+def zone_filters(zone: int) -> list[list[str]]:
+    """Return `conntrack -D` arguments that forget all connections of a zone."""
+    return [["-f", family, "-w", str(zone)] for family in ("ipv4", "ipv6")]
 
 
 def cut_filters(

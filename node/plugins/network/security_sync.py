@@ -9,17 +9,19 @@ import threading
 from collections.abc import Iterable
 
 from node.plugins.network.drivers.namespaces import Namespaces
-from node.plugins.network.drivers.nft import NftTable, flush_connections
+from node.plugins.network.drivers.nft import NftError, NftTable, flush_connections
 from node.plugins.network.names import bridge_name
 from node.plugins.network.nft_plan import Fragment
 from node.plugins.network.security_plan import (
     POLICY_TABLE,
     TRACK_TABLE,
+    closed,
     cut_filters,
     group_fragment,
     group_sets,
     port_fragment,
     remote_groups,
+    zone_filters,
     zone_fragment,
 )
 from node.plugins.network.tables import (
@@ -80,8 +82,22 @@ class Security:
                 if network is not None and not network.external
             }
             self._track.load(zones)
-            self._policy.load(fragments)
+            self._load_policy(fragments)
             self._ports = {port.id: port for port in ports}
+
+    def _load_policy(self, fragments: dict[str, Fragment]) -> None:
+        """Load all rules at once; should nft refuse some port's, close that port and let the others be."""
+        try:
+            self._policy.load(fragments)
+        except NftError:
+            groups = {
+                owner: part for owner, part in fragments.items() if owner.startswith("group:")
+            }
+            for owner, part in fragments.items():
+                if owner not in groups and not self._policy.accepts([*groups.values(), part]):
+                    log.exception("the rules of %s are refused, it is closed", owner)
+                    fragments[owner] = closed(part)
+            self._policy.load(fragments)
 
     def guard(self, port: Port) -> None:
         """Put a port's rules in force."""
@@ -111,10 +127,13 @@ class Security:
                 self._policy.apply({f"port:{port_id}": None})
             if port is None:
                 return
-            self._cut(port)
-            if not any(other.network_id == port.network_id for other in self._ports.values()):
-                self._track.apply({f"zone:{port.network_id}": None})
-                self._zones.pop(bridge_name(port.network_id), None)
+            if any(other.network_id == port.network_id for other in self._ports.values()):
+                self._cut(port)
+                return
+            self._track.apply({f"zone:{port.network_id}": None})
+            zone = self._zones.pop(bridge_name(port.network_id), 0)
+            if zone:  # the next network that gets it must not inherit connections
+                flush_connections(self._namespaces, "", zone_filters(zone))
 
     def follow_group(self, group_id: str) -> None:
         """Bring a remote group's members up to date; drop its sets when no rule here refers to it any more."""

@@ -8,7 +8,7 @@ import contextlib
 import logging
 import subprocess
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -66,6 +66,14 @@ class NftTable:
             self._run(full_script(self.spec, fragments.values()))
             self._fragments = dict(fragments)
             self._loaded = True
+
+    def accepts(self, fragments: Iterable[Fragment]) -> bool:
+        """Return whether nft would take a table with these fragments."""
+        try:
+            self._nft("-c", "-f", "-", script=full_script(self.spec, fragments))
+        except NftError:
+            return False
+        return True
 
     def apply(self, changes: Mapping[str, Fragment | None]) -> bool:
         """Give owners new fragments (None: nothing any more) in one step; say whether anything changed.
