@@ -7,8 +7,13 @@ from typing import Any
 
 import msgspec
 
+from node.plugins.identity.catalog_tables import (
+    CatalogService,
+    Endpoint,
+    EndpointGrant,
+    EndpointGroup,
+)
 from node.plugins.identity.directory import directory
-from node.plugins.identity.tables import CatalogService, Endpoint
 from node.sdk import Context, Frozen, NodeSection
 
 INTERFACES = ("public", "internal", "admin")
@@ -84,12 +89,28 @@ def catalog_json(ctx: Context, project_id: str, user_id: str) -> msgspec.Raw:
     )
 
 
+def shown_endpoints(ctx: Context, project_id: str) -> list[Endpoint]:
+    """Return the endpoints of a project's catalog: all of them, unless some were chosen for it."""
+    every = endpoints(ctx)
+    grants = ctx.db.rows(EndpointGrant, project_id=project_id) if project_id else []
+    if not grants:
+        return every
+    chosen = {grant.subject_id for grant in grants}
+    groups = ctx.db.rows(EndpointGroup, id=chosen)
+    return [e for e in every if e.id in chosen or any(fits(group, e) for group in groups)]
+
+
+def fits(group: EndpointGroup, endpoint: Endpoint) -> bool:
+    """Say whether an endpoint is in a group."""
+    return all(getattr(endpoint, name) == wanted for name, wanted in group.filters.items())
+
+
 def _catalog(ctx: Context, project_id: str, user_id: str) -> list[dict[str, Any]]:
     values = {"user_id": user_id}
     if project_id:
         values |= {"project_id": project_id, "tenant_id": project_id}
     by_service: dict[str, list[dict[str, Any]]] = {}
-    for endpoint in endpoints(ctx):
+    for endpoint in shown_endpoints(ctx, project_id):
         url = _substituted(endpoint.url, values)
         if endpoint.enabled and url is not None:
             by_service.setdefault(endpoint.service_id, []).append(

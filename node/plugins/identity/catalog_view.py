@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from node.plugins.identity.tables import CatalogService, Endpoint, Region
+from node.plugins.identity.catalog_tables import CatalogService, Endpoint, Region
 from node.sdk import Context
 
 

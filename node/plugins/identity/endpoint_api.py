@@ -10,12 +10,12 @@ from msgspec import UNSET, UnsetType
 
 from node.plugins.identity.bodies import EndpointBody, Url, changes, given, parse
 from node.plugins.identity.catalog_rules import endpoints
+from node.plugins.identity.catalog_tables import CatalogService, Endpoint, EndpointGrant, Region
 from node.plugins.identity.catalog_view import endpoint_view
 from node.plugins.identity.change_rules import create, stamps, update
 from node.plugins.identity.faults import missing
 from node.plugins.identity.listing import Filters, collection, filtered
 from node.plugins.identity.service_api import find_service
-from node.plugins.identity.tables import CatalogService, Endpoint, Region
 from node.sdk import (
     AnyOp,
     BadRequest,
@@ -115,9 +115,18 @@ def list_endpoints(ctx: Context) -> dict[str, Any]:
 
 def show_endpoint(ctx: Context, endpoint_id: str) -> dict[str, Any]:
     """Show an endpoint."""
+    return {"endpoint": endpoint_view(ctx, find_endpoint(ctx, endpoint_id))}
+
+
+def find_endpoint(ctx: Context, endpoint_id: str) -> Endpoint:
+    """Return an endpoint, built-in or not.
+
+    Raises:
+        NotFound: 404.
+    """
     for endpoint in endpoints(ctx):
         if endpoint.id == endpoint_id:
-            return {"endpoint": endpoint_view(ctx, endpoint)}
+            return endpoint
     raise missing("endpoint", endpoint_id)
 
 
@@ -149,7 +158,11 @@ def delete_endpoint(ctx: Context, endpoint_id: str) -> None:
     def plan() -> tuple[Sequence[AnyOp], None]:
         if ctx.db.get(Endpoint, endpoint_id) is None:
             raise missing("endpoint", endpoint_id)
-        return [delete(Endpoint, endpoint_id, must_exist=True)], None
+        grants = ctx.db.rows(EndpointGrant, subject_id=endpoint_id)
+        return [
+            delete(Endpoint, endpoint_id, must_exist=True),
+            *(delete(EndpointGrant, grant.id) for grant in grants),
+        ], None
 
     ctx.transact(plan, frees=True)
 

@@ -9,13 +9,14 @@ from typing import Annotated, Any
 from msgspec import UNSET, Meta, UnsetType
 
 from node.plugins.identity.bodies import changes
+from node.plugins.identity.catalog_tables import Limit, RegisteredLimit
 from node.plugins.identity.change_rules import find, stamps, taken, update
 from node.plugins.identity.directory import directory
 from node.plugins.identity.domain_rules import must_be_domain
 from node.plugins.identity.limit_view import limit_view
 from node.plugins.identity.listing import Filters, collection, filtered
 from node.plugins.identity.registered_limit_api import Amount, ResourceName, must_exist
-from node.plugins.identity.tables import Limit, Project, RegisteredLimit
+from node.plugins.identity.tables import Project
 from node.sdk import (
     AnyOp,
     BadRequest,

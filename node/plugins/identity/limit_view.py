@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from node.plugins.identity.tables import Limit, RegisteredLimit
+from node.plugins.identity.catalog_tables import Limit, RegisteredLimit
 from node.sdk import Context
 
 

@@ -9,10 +9,10 @@ from typing import Annotated, Any
 from msgspec import UNSET, Meta, UnsetType
 
 from node.plugins.identity.bodies import RegionBody, changes, given, parse
+from node.plugins.identity.catalog_tables import Endpoint, Region
 from node.plugins.identity.catalog_view import region_view
 from node.plugins.identity.change_rules import create, find, stamps, update
 from node.plugins.identity.listing import Filters, collection, filtered
-from node.plugins.identity.tables import Endpoint, Region
 from node.sdk import (
     AnyOp,
     BadRequest,

@@ -10,12 +10,12 @@ from typing import Annotated, Any
 from msgspec import UNSET, Meta, UnsetType
 
 from node.plugins.identity.bodies import changes
+from node.plugins.identity.catalog_tables import Limit, Region, RegisteredLimit
 from node.plugins.identity.change_rules import find, stamps, taken, update
 from node.plugins.identity.faults import missing
 from node.plugins.identity.limit_view import registered_limit_view
 from node.plugins.identity.listing import Filters, collection, filtered
 from node.plugins.identity.service_api import find_service
-from node.plugins.identity.tables import Limit, Region, RegisteredLimit
 from node.sdk import (
     AnyOp,
     BadRequest,

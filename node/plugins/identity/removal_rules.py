@@ -2,13 +2,13 @@
 
 from collections.abc import Iterable
 
+from node.plugins.identity.catalog_tables import EndpointGrant, Limit
 from node.plugins.identity.tables import (
     ApplicationCredential,
     Assignment,
     Credential,
     Group,
     Implication,
-    Limit,
     Membership,
     Project,
     Role,
@@ -51,6 +51,7 @@ def project_ops(db: Reader, project: Project, now_us: Micros) -> list[AnyOp]:
         *_all(db.rows(ApplicationCredential, project_id=project.id)),
         *_all(db.rows(Trust, project_id=project.id)),
         *_all(db.rows(Limit, project_id=project.id)),
+        *_all(db.rows(EndpointGrant, project_id=project.id)),
         *(
             patch(User, user.id, default_project_id="", updated_at=now_us)
             for user in db.rows(User, default_project_id=project.id)

@@ -9,6 +9,7 @@ import secrets
 from pathlib import Path
 from typing import Any
 
+from node.plugins.identity.catalog_tables import Region
 from node.plugins.identity.password_rules import Passwords
 from node.plugins.identity.tables import (
     DEFAULT_DOMAIN,
@@ -17,7 +18,6 @@ from node.plugins.identity.tables import (
     FernetKey,
     Implication,
     Project,
-    Region,
     Role,
     User,
     assignment_id,

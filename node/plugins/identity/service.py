@@ -14,6 +14,8 @@ from node.plugins.identity import (
     domain_api,
     ec2_credential_api,
     endpoint_api,
+    endpoint_grant_api,
+    endpoint_group_api,
     grant_api,
     group_api,
     implied_role_api,
@@ -64,6 +66,8 @@ def build(passwords: Passwords) -> Service:
         *consumer_api.ROUTES,
         *registered_limit_api.ROUTES,
         *limit_api.ROUTES,
+        *endpoint_group_api.ROUTES,
+        *endpoint_grant_api.ROUTES,
     )
     return Service(
         name="keystone",

@@ -10,11 +10,11 @@ from msgspec import UNSET, Meta, UnsetType
 
 from node.plugins.identity.bodies import Name, ServiceBody, changes, given, parse
 from node.plugins.identity.catalog_rules import builtins, services
+from node.plugins.identity.catalog_tables import CatalogService, Endpoint
 from node.plugins.identity.catalog_view import service_view
 from node.plugins.identity.change_rules import create, find, stamps, update
 from node.plugins.identity.faults import missing
 from node.plugins.identity.listing import Filters, collection, filtered
-from node.plugins.identity.tables import CatalogService, Endpoint
 from node.sdk import AnyOp, Context, Forbidden, Frozen, Route, delete
 
 _FILTERS = Filters(exact=("type", "name", "id"))

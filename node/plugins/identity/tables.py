@@ -6,6 +6,15 @@ invented; Keystone keeps them for most resources.
 
 from typing import Any
 
+from node.plugins.identity.catalog_tables import (
+    CatalogService,
+    Endpoint,
+    EndpointGrant,
+    EndpointGroup,
+    Limit,
+    Region,
+    RegisteredLimit,
+)
 from node.sdk import Frozen, Row, Table
 
 
@@ -115,42 +124,6 @@ class Assignment(Row, kw_only=True):
     """Holds in the projects below the target, not on the target itself."""
 
 
-class Region(Row, kw_only=True):
-    """A region of the catalog."""
-
-    __table__ = Table(name="identity_regions", indexes=(("parent_region_id",),))
-
-    description: str = ""
-    parent_region_id: str = ""
-    extra: dict[str, Any] = {}
-
-
-class CatalogService(Row, kw_only=True):
-    """A service that somebody added to the catalog; the built-in ones are computed."""
-
-    __table__ = Table(name="identity_services", indexes=(("type",),))
-
-    type: str
-    name: str = ""
-    description: str | None = None
-    enabled: bool = True
-    extra: dict[str, Any] = {}
-
-
-class Endpoint(Row, kw_only=True):
-    """An address of a service of the catalog."""
-
-    __table__ = Table(name="identity_endpoints", indexes=(("service_id",), ("region_id",)))
-
-    service_id: str
-    interface: str
-    url: str
-    region_id: str = ""
-    enabled: bool = True
-    name: str = ""
-    extra: dict[str, Any] = {}
-
-
 class AccessRule(Frozen):
     """One request that an application credential may make."""
 
@@ -241,42 +214,6 @@ class Trust(Row, kw_only=True):
     roles_given: bool = True
 
 
-class RegisteredLimit(Row, kw_only=True):
-    """The default of a limit of a service's resource."""
-
-    __table__ = Table(
-        name="identity_registered_limits",
-        version=2,
-        indexes=(("service_id",),),
-        unique=(("service_id", "region_id", "resource_name"),),
-    )
-
-    service_id: str
-    resource_name: str
-    default_limit: int
-    region_id: str = ""
-    description: str | None = None
-
-
-class Limit(Row, kw_only=True):
-    """A limit of one project or domain."""
-
-    __table__ = Table(
-        name="identity_limits",
-        version=2,
-        indexes=(("project_id",), ("domain_id",), ("service_id",)),
-        unique=(("project_id", "domain_id", "service_id", "region_id", "resource_name"),),
-    )
-
-    service_id: str
-    resource_name: str
-    resource_limit: int
-    region_id: str = ""
-    project_id: str = ""
-    domain_id: str = ""
-    description: str | None = None
-
-
 class Consumer(Row, kw_only=True):
     """An OAuth 1 consumer."""
 
@@ -319,6 +256,8 @@ ROW_TYPES: tuple[type[Row], ...] = (
     Region,
     CatalogService,
     Endpoint,
+    EndpointGroup,
+    EndpointGrant,
     ApplicationCredential,
     StoredAccessRule,
     Credential,
