@@ -80,3 +80,11 @@ def health(control: Control) -> Sequence[tuple[str, bool, str]]:
     from node.plugins.network import planes
 
     return planes.health(control)
+
+
+@hookimpl
+def metrics(control: Control) -> Mapping[str, float]:
+    """Count this node's ports."""
+    from node.plugins.network import planes
+
+    return planes.metrics(control)

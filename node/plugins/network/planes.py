@@ -169,3 +169,12 @@ def health(control: Control) -> Sequence[tuple[str, bool, str]]:
         sentence += "; the others are tried again, see `hedgerow debug reconcilers`"
     found.append(("network.ports", not waiting, f"{sentence}."))
     return found
+
+
+def metrics(control: Control) -> dict[str, float]:
+    """Return how many ports of servers this node has, and how many of them are not plugged yet."""
+    ports = local_ports(control.db, control.node_id)
+    return {
+        "hedgerow_network_ports": float(len(ports)),
+        "hedgerow_network_ports_waiting": float(sum(port.have == "" for port in ports)),
+    }
