@@ -177,8 +177,9 @@ def _set_project(ctx: Context, parsed: dict[str, Any], kind: Kind) -> None:
             raise BadRequest("Running without keystone AuthN requires that tenant_id is specified")
         project_id = own
     if project_id != own and not ctx.allows(f"create_{kind.name}", {"project_id": project_id}):
-        raise Forbidden(
-            f"rule:create_{kind.name} is disallowed by policy", type="PolicyNotAuthorized"
+        raise BadRequest(
+            "Specifying 'project_id' or 'tenant_id' other than the authenticated project in request requires "
+            "admin privileges"
         )
     parsed["project_id"] = project_id
 

@@ -165,6 +165,12 @@ def prefix(value: Any) -> str:
         raise ValueError(f"'{value}' is not a valid IP subnet") from None
 
 
+def prefix_as_given(value: Any) -> str:
+    """Take what `prefix` takes; return it as it is written, a single address in CIDR form."""
+    normal = prefix(value)
+    return str(value) if "/" in value else normal
+
+
 def mac_address(value: Any) -> str:
     """Take a unicast MAC address; return it in lower case with colons."""
     mac = value.lower().replace("-", ":") if isinstance(value, str) else ""

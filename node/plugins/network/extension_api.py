@@ -58,6 +58,11 @@ EXTENSIONS: tuple[tuple[str, str, str], ...] = (
     ),
     ("rbac-subnetpool", "Add subnetpool type to RBAC", "Subnet pools offered likewise."),
     ("rbac-address-scope", "Add address_scope type to RBAC", "Address scopes offered likewise."),
+    (
+        "revision-if-match",
+        "If-Match constraints based on revision_number",
+        "Guards against stale changes.",
+    ),
     ("router", "Neutron L3 Router", "Routers and floating IPs."),
     ("router_availability_zone", "Router Availability Zone", "Availability zones of routers."),
     ("security-group", "security-group", "Security groups."),

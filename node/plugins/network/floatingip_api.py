@@ -16,7 +16,7 @@ from node.plugins.network.converters import WishedAddress
 from node.plugins.network.faults import bad_request, disallowed, missing
 from node.plugins.network.floatingip_view import view
 from node.plugins.network.listing import Ask, shown
-from node.plugins.network.revise import revise, stamps
+from node.plugins.network.revise import constrained, revise, stamps
 from node.plugins.network.sharing_rules import NetworkSight, is_admin
 from node.plugins.network.tables import FLOATING_IP, FloatingIp, Network, Port, Subnet
 from node.sdk import AnyOp, Context, Reply, check, delete, insert
@@ -76,13 +76,13 @@ def update_floatingip(ctx: Context, floatingip_id: str) -> dict[str, Any]:
     wish = parse_update(ctx, rules.KIND, target)
 
     def plan() -> tuple[list[AnyOp], FloatingIp]:
-        row = find(ctx, floatingip_id)
+        row = constrained(ctx, find(ctx, floatingip_id))
         changes: dict[str, Any] = {}
         ops: list[AnyOp] = []
         if "description" in wish:
             changes["description"] = wish["description"]
-        if "port_id" in wish or "fixed_ip_address" in wish:
-            port_id = wish.get("port_id", row.port_id)
+        if "port_id" in wish or "fixed_ip_address" in wish or not wish.values:
+            port_id = wish.get("port_id", row.port_id) if wish.values else ""
             ops, found = rules.associate(ctx, row, port_id, wish.get("fixed_ip_address", ""))
             changes |= {
                 "port_id": found.port_id,
@@ -103,7 +103,7 @@ def delete_floatingip(ctx: Context, floatingip_id: str) -> None:
     ctx.require("delete_floatingip", target, hidden=disallowed("delete_floatingip"))
 
     def plan() -> tuple[list[AnyOp], None]:
-        row = find(ctx, floatingip_id)
+        row = constrained(ctx, find(ctx, floatingip_id))
         ops: list[AnyOp] = [check(row), delete(FloatingIp, row.id)]
         port = ctx.db.get(Port, row.floating_port_id)
         if port is not None:
@@ -172,7 +172,7 @@ def _external(ctx: Context, network_id: str) -> Network:
     network = ctx.db.get(Network, network_id)
     if network is None or not sight.sees(network):
         raise missing("network", network_id)
-    if not sight.external(network):
+    if not network.external:
         raise bad_request("floatingip", f"Network {network_id} is not a valid external network")
     return network
 

@@ -6,13 +6,13 @@ Source: https://docs.openstack.org/api-ref/network/v2/#networks
 from typing import Any
 
 from node.plugins.network import network_rules as rules
-from node.plugins.network import port_rules, quota_rules, secgroup_rules
+from node.plugins.network import port_rules, quota_rules, rbac_rules, secgroup_rules
 from node.plugins.network.attributes import Wish, check_attributes, parse_create, parse_update
 from node.plugins.network.collection import collection
 from node.plugins.network.faults import conflict, disallowed, missing
 from node.plugins.network.listing import Ask, shown
 from node.plugins.network.network_view import view
-from node.plugins.network.revise import in_use_counter, revise, stamps
+from node.plugins.network.revise import constrained, in_use_counter, revise, stamps
 from node.plugins.network.sharing_rules import NetworkSight
 from node.plugins.network.tables import (
     DHCP,
@@ -90,8 +90,11 @@ def update_network(ctx: Context, network_id: str) -> dict[str, Any]:
         changes = wish.fields(rules.FIELDS)
         if "mtu" in wish:
             changes["mtu_bytes"] = rules.mtu(ctx.db, row.network_type, wish["mtu"])
+            subnets = ctx.db.rows(Subnet, network_id=row.id)
+            rules.check_subnet_mtu(changes["mtu_bytes"], [s.ip_version for s in subnets])
         _refuse_withdrawal(ctx, row, changes)
-        return revise(ctx, row, **changes)
+        ops, new = revise(ctx, constrained(ctx, row), **changes)
+        return [*ops, *rbac_rules.flag_ops(ctx, row, new)], new
 
     row = ctx.transact(plan)
     return {"network": _Show(ctx, NetworkSight(ctx))(row)}
@@ -106,7 +109,7 @@ def delete_network(ctx: Context, network_id: str) -> None:
     )
 
     def plan() -> tuple[list[AnyOp], None]:
-        row = find(ctx, network_id, sight)
+        row = constrained(ctx, find(ctx, network_id, sight))
         ports = ctx.db.rows(Port, network_id=row.id)
         idle = ctx.db.rows(FloatingIp, floating_network_id=row.id, port_id="")
         ours = {floating.floating_port_id for floating in idle}
@@ -122,6 +125,7 @@ def delete_network(ctx: Context, network_id: str) -> None:
         ops += rules.delete_ops(row)
         for subnet in ctx.db.rows(Subnet, network_id=row.id):
             ops += [delete(Subnet, subnet.id), quota_rules.give_back(subnet.project_id, "subnet")]
+        ops += rbac_rules.object_ops(ctx.db, row.id)
         ops.append(quota_rules.give_back(row.project_id, "network"))
         return ops, None
 
@@ -154,9 +158,7 @@ class _Show:
 
     def __call__(self, row: Network) -> dict[str, Any]:
         sight = self._sight
-        return view(
-            row, shared=sight.shared(row), external=sight.external(row), provider=self._provider
-        )
+        return view(row, shared=sight.shared(row), external=row.external, provider=self._provider)
 
 
 def _new_network(ctx: Context, wish: Wish) -> tuple[list[AnyOp], Network]:
@@ -174,6 +176,7 @@ def _new_network(ctx: Context, wish: Wish) -> tuple[list[AnyOp], Network]:
         **stamps(ctx),
     )
     ops: list[AnyOp] = [quota_rules.take(ctx.db, row.project_id, "network"), insert(row)]
+    ops += rbac_rules.flag_ops(ctx, None, row)
     reserved = rules.segment_id(kind, physical, number)
     if reserved:
         ops.append(insert(Segment(id=reserved, network_id=row.id, **stamps(ctx))))

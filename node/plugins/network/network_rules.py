@@ -1,6 +1,7 @@
 """Decisions about networks: what is asked for, which segment it gets, when it may go."""
 
 import random
+from collections.abc import Iterable
 
 from node.plugins.network import converters as to
 from node.plugins.network.attributes import Attribute, Kind, Wish, standard
@@ -12,7 +13,7 @@ from node.sdk import AnyOp, Count, Delete, NodeError, NodeRow, Reader
 OVERLAY_BYTES = 50
 """What VXLAN over IPv4 takes from the underlay's MTU."""
 DEFAULT_MTU_BYTES = 1500
-LOWEST_MTU_BYTES = 68
+LOWEST_MTU_BYTES = {4: 68, 6: 1280}
 LOWEST_VNI, HIGHEST_VNI = 1000, (1 << 24) - 1
 
 KIND = Kind(
@@ -131,13 +132,25 @@ def mtu(db: Reader, kind: str, wished: int) -> int:
     most = underlay_mtu_bytes(db) - (OVERLAY_BYTES if kind == "vxlan" else 0)
     if wished == 0:
         return most
-    if not LOWEST_MTU_BYTES <= wished <= most:
-        raise invalid_input(
-            f"Requested MTU is too big, maximum is {most}"
-            if wished > most
-            else f"Requested MTU is too small, minimum is {LOWEST_MTU_BYTES}"
-        )
+    if wished > most:
+        raise invalid_input(f"Requested MTU is too big, maximum is {most}")
     return wished
+
+
+def check_subnet_mtu(mtu_bytes: int, ip_versions: Iterable[int]) -> None:
+    """Refuse an MTU that is too small for subnets of these IP versions.
+
+    Raises:
+        NetworkMTUSubnetConflict: 409.
+    """
+    for version in ip_versions:
+        least = LOWEST_MTU_BYTES[version]
+        if mtu_bytes < least:
+            raise conflict(
+                "NetworkMTUSubnetConflict",
+                f"Current network MTU {mtu_bytes} is less than the minimum of {least} that a subnet of "
+                f"IPv{version} needs.",
+            )
 
 
 def in_use(network: Network, ports: list[str]) -> NodeError:

@@ -68,9 +68,6 @@ POLICIES: dict[str, str] = {
         for name in ("shared", "router:external", "is_default", *_PROVIDER)
     },
     **{f"get_network:{name}": _ADMIN for name in _PROVIDER},
-    # subnets
-    "create_subnet:service_types": _ADMIN,
-    "update_subnet:service_types": _ADMIN,
     # ports
     "create_port:device_owner": f"not rule:neutron_network_device or {_PORT_OWNER}",
     "create_port:mac_address": _PORT_OWNER,

@@ -14,14 +14,17 @@ from node.plugins.network.listing import Ask, shown
 from node.plugins.network.network_api import find as find_network
 from node.plugins.network.port_attributes import KIND, check_policies
 from node.plugins.network.port_view import view
+from node.plugins.network.revise import constrained
 from node.plugins.network.sharing_rules import NetworkSight, is_admin, network_target
 from node.plugins.network.tables import (
     FLOATING_IP,
     ROUTER_GATEWAY,
     ROUTER_INTERFACE,
+    FloatingIp,
     IpAllocation,
     Network,
     Port,
+    Router,
 )
 from node.sdk import AnyOp, Context, NodeError, Refused, Reply
 
@@ -36,7 +39,11 @@ _COLUMNS = {
     "binding:host_id": "binding_host",
     "description": "description",
 }
-_OWNED = (ROUTER_INTERFACE, ROUTER_GATEWAY, FLOATING_IP)
+_OWNERS: Mapping[str, type[Router] | type[FloatingIp]] = {
+    ROUTER_INTERFACE: Router,
+    ROUTER_GATEWAY: Router,
+    FLOATING_IP: FloatingIp,
+}
 
 
 def list_ports(ctx: Context) -> dict[str, Any]:
@@ -94,7 +101,7 @@ def update_port(ctx: Context, port_id: str) -> dict[str, Any]:
     check_policies(ctx, "update_port", wish, target)
 
     def plan() -> tuple[list[AnyOp], Port]:
-        row = find(ctx, port_id)
+        row = constrained(ctx, find(ctx, port_id))
         return port_change.change(ctx, row, wish, ctx.db.must(Network, row.network_id))
 
     return {"port": view(ctx.transact(plan), binding=_binding(ctx))}
@@ -108,8 +115,8 @@ def delete_port(ctx: Context, port_id: str) -> None:
     ctx.require("delete_port", target, hidden=disallowed("delete_port"))
 
     def plan() -> tuple[list[AnyOp], None]:
-        row = find(ctx, port_id)
-        if row.device_owner in _OWNED and row.device_id:
+        row = constrained(ctx, find(ctx, port_id))
+        if _in_service(ctx, row):
             raise _service_port(row)
         return port_rules.delete_ops(ctx.db, row, now_us=ctx.now()), None
 
@@ -142,6 +149,14 @@ def _binding(ctx: Context) -> bool:
 
 def _gone(port_id: str) -> Callable[[Refused], NodeError | None]:
     return lambda refusal: missing("port", port_id) if refusal.reason == "missing" else None
+
+
+def _in_service(ctx: Context, port: Port) -> bool:
+    """Return whether a router or floating IP that exists owns the port."""
+    owner = _OWNERS.get(port.device_owner)
+    return (
+        owner is not None and bool(port.device_id) and ctx.db.get(owner, port.device_id) is not None
+    )
 
 
 def _service_port(port: Port) -> NodeError:

@@ -186,6 +186,12 @@ def usable_groups(ctx: Context, idents: Sequence[str], project_id: str) -> list[
         admin = ctx.token.is_admin
         if group is None or not (group.project_id == project_id or ident in shared or admin):
             raise missing("security_group", ident)
+    if len({group.stateful for group in found.values()}) > 1:
+        raise conflict(
+            "SecurityGroupConflict",
+            "Error Cannot apply both stateful and stateless security groups on the same port while attempting "
+            "the operation.",
+        )
     return [found[ident] for ident in idents]
 
 

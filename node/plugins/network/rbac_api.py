@@ -5,10 +5,9 @@ Source: https://docs.openstack.org/api-ref/network/v2/#rbac-policies
 
 from typing import Any
 
-from msgspec.structs import replace
-
 from node.plugins.network import converters as to
 from node.plugins.network import quota_rules
+from node.plugins.network import rbac_rules as rules
 from node.plugins.network.attributes import (
     REQUIRED,
     Attribute,
@@ -20,12 +19,12 @@ from node.plugins.network.attributes import (
     standard,
 )
 from node.plugins.network.collection import collection
-from node.plugins.network.faults import bad_request, conflict, disallowed, missing
+from node.plugins.network.faults import disallowed, missing
 from node.plugins.network.listing import Ask, shown
 from node.plugins.network.revise import stamps
 from node.plugins.network.sharing_rules import OBJECT_TYPES, is_admin
-from node.plugins.network.tables import Port, RbacPolicy
-from node.sdk import AnyOp, Context, Reply, Resource, check, delete, insert, patch
+from node.plugins.network.tables import RbacPolicy
+from node.sdk import AnyOp, Context, Reply, check, insert, patch
 
 KIND = Kind(
     name="rbac_policy",
@@ -83,22 +82,8 @@ def create_policies(ctx: Context) -> Reply:
         ops: list[AnyOp] = []
         rows = []
         for wish in wishes:
-            offered = _object(ctx, wish)
-            row = RbacPolicy(
-                id=ctx.ids.uuid(),
-                project_id=wish["project_id"],
-                object_type=wish["object_type"],
-                object_id=offered.id,
-                action=wish["action"],
-                target_project=wish["target_tenant"],
-                **stamps(ctx),
-            )
-            _refuse_twin(ctx, row)
-            ops += [
-                quota_rules.take(ctx.db, row.project_id, "rbac_policy"),
-                check(offered),
-                insert(row),
-            ]
+            more, row = _new(ctx, wish)
+            ops += more
             rows.append(row)
         return ops, rows
 
@@ -109,7 +94,7 @@ def create_policies(ctx: Context) -> Reply:
 def update_policy(ctx: Context, rbac_policy_id: str) -> dict[str, Any]:
     """Offer to another project instead."""
     row = _find(ctx, rbac_policy_id)
-    asked = (ctx.body.get("rbac_policy") or {}) if isinstance(ctx.body, dict) else {}
+    asked = ctx.body.get("rbac_policy")
     wanted = asked.get("target_tenant", "") if isinstance(asked, dict) else ""
     target = {"project_id": row.project_id, "target_tenant": wanted}
     ctx.require("update_rbac_policy", target, hidden=disallowed("update_rbac_policy"))
@@ -117,17 +102,16 @@ def update_policy(ctx: Context, rbac_policy_id: str) -> dict[str, Any]:
 
     def plan() -> tuple[list[AnyOp], RbacPolicy]:
         old = _find(ctx, rbac_policy_id)
-        _refuse_used(ctx, old)
-        new = replace(
-            old, target_project=wish.get("target_tenant", old.target_project), updated_at=ctx.now()
-        )
+        new = rules.moved(old, wish.get("target_tenant", old.target_project), ctx.now())
         if new.target_project == old.target_project:
             return [], old
-        _refuse_twin(ctx, new)
+        rules.refuse_twin(ctx, new)
+        kept = [*_others(ctx, old), new]
+        rules.refuse_used(ctx, old, kept)
         change = patch(
             RbacPolicy, old.id, target_project=new.target_project, updated_at=new.updated_at
         )
-        return [check(old), change], new
+        return [check(old), change, *rules.network_ops(ctx, old, kept)], new
 
     return {"rbac_policy": view(ctx.transact(plan))}
 
@@ -140,11 +124,27 @@ def delete_policy(ctx: Context, rbac_policy_id: str) -> None:
 
     def plan() -> tuple[list[AnyOp], None]:
         old = _find(ctx, rbac_policy_id)
-        _refuse_used(ctx, old)
-        back = quota_rules.give_back(old.project_id, "rbac_policy")
-        return [check(old), delete(RbacPolicy, old.id), back], None
+        kept = _others(ctx, old)
+        rules.refuse_used(ctx, old, kept)
+        return [check(old), *rules.withdraw_ops([old]), *rules.network_ops(ctx, old, kept)], None
 
     ctx.transact(plan, frees=True)
+
+
+def _new(ctx: Context, wish: Wish) -> tuple[list[AnyOp], RbacPolicy]:
+    offered = rules.offered_object(ctx, wish["object_type"], wish["object_id"])
+    row = RbacPolicy(
+        id=ctx.ids.uuid(),
+        project_id=wish["project_id"],
+        object_type=wish["object_type"],
+        object_id=offered.id,
+        action=wish["action"],
+        target_project=wish["target_tenant"],
+        **stamps(ctx),
+    )
+    rules.check_new(ctx, row, offered)
+    guard = rules.network_ops(ctx, row, [*_others(ctx, row), row]) or [check(offered)]
+    return [quota_rules.take(ctx.db, row.project_id, "rbac_policy"), *guard, insert(row)], row
 
 
 def _find(ctx: Context, ident: str) -> RbacPolicy:
@@ -154,45 +154,10 @@ def _find(ctx: Context, ident: str) -> RbacPolicy:
     return row
 
 
-def _object(ctx: Context, wish: Wish) -> Resource:
-    row = ctx.db.get(OBJECT_TYPES[wish["object_type"]], wish["object_id"])
-    if not isinstance(row, Resource) or not (row.project_id == ctx.project_id or is_admin(ctx)):
-        raise missing(wish["object_type"], wish["object_id"])
-    if wish["action"] == "access_as_external":
-        if wish["object_type"] != "network":
-            raise bad_request(
-                "rbac_policies", f"Invalid action 'access_as_external' for {wish['object_type']}"
-            )
-        if not is_admin(ctx):
-            raise disallowed("create_rbac_policy", "create_rbac_policy:access_as_external")
-    return row
-
-
-def _refuse_twin(ctx: Context, row: RbacPolicy) -> None:
-    twin = ctx.db.one(
-        RbacPolicy, object_id=row.object_id, action=row.action, target_project=row.target_project
-    )
-    if twin is not None and twin.id != row.id:
-        raise conflict("DuplicateRbacPolicy", "An RBAC policy already exists with those values.")
-
-
-def _refuse_used(ctx: Context, row: RbacPolicy) -> None:
-    """Refuse to withdraw a network or security group from projects that have ports on it."""
-    if row.object_type == "network":
-        ports = ctx.db.rows(Port, network_id=row.object_id)
-    elif row.object_type == "security_group":
-        ports = [p for p in ctx.db.rows(Port) if row.object_id in p.security_group_ids]
-    else:
-        return
-    owner = ctx.db.get(OBJECT_TYPES[row.object_type], row.object_id)
-    owner_id = owner.project_id if isinstance(owner, Resource) else ""
-    users = {port.project_id for port in ports} - {owner_id, ""}
-    if users and (row.target_project == "*" or row.target_project in users):
-        raise conflict(
-            "RbacPolicyInUse",
-            f"RBAC policy on object {row.object_id} cannot be removed because other objects depend on it.\n"
-            "Details: Port(s) of the target project are in use.",
-        )
+def _others(ctx: Context, row: RbacPolicy) -> list[RbacPolicy]:
+    return [
+        other for other in ctx.db.rows(RbacPolicy, object_id=row.object_id) if other.id != row.id
+    ]
 
 
 ROUTES = collection(

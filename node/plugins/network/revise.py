@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from node.plugins.network.tables import Named
-from node.sdk import AnyOp, Context, Row, check, patch
+from node.sdk import AnyOp, Context, PreconditionFailed, Row, check, patch
 
 R = TypeVar("R", bound=Named)
 
@@ -20,6 +20,22 @@ def revise(ctx: Context, row: R, **changes: Any) -> tuple[list[AnyOp], R]:
         return [], row
     real |= {"revision": row.revision + 1, "updated_at": ctx.now()}
     return [check(row), patch(type(row), row.id, **real)], msgspec.structs.replace(row, **real)
+
+
+def constrained(ctx: Context, row: R) -> R:
+    """Return the row when it has the revision that the header `If-Match: revision_number=N` asks for.
+
+    Raises:
+        RevisionNumberConstraintFailed: 412.
+    """
+    asked = ctx.headers.get("if-match", "")
+    name, _, number = asked.partition("=")
+    if name.strip() == "revision_number" and number.strip() != str(row.revision):
+        raise PreconditionFailed(
+            f"Constrained to {number.strip()}, but current revision is {row.revision}",
+            type="RevisionNumberConstraintFailed",
+        )
+    return row
 
 
 def stamps(ctx: Context) -> dict[str, Any]:

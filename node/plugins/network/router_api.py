@@ -13,7 +13,7 @@ from node.plugins.network.attributes import Wish, check_attributes, parse_create
 from node.plugins.network.collection import collection
 from node.plugins.network.faults import conflict, disallowed
 from node.plugins.network.listing import Ask, shown
-from node.plugins.network.revise import revise, stamps
+from node.plugins.network.revise import constrained, revise, stamps
 from node.plugins.network.router_find import find_router
 from node.plugins.network.router_view import view
 from node.plugins.network.sharing_rules import is_admin
@@ -71,7 +71,7 @@ def update_router(ctx: Context, router_id: str) -> dict[str, Any]:
         )
 
     def plan() -> tuple[list[AnyOp], Router]:
-        row = find_router(ctx, router_id)
+        row = constrained(ctx, find_router(ctx, router_id))
         changes = wish.fields(rules.FIELDS)
         ops: list[AnyOp] = []
         if "external_gateway_info" in wish:
@@ -94,7 +94,7 @@ def delete_router(ctx: Context, router_id: str) -> None:
     )
 
     def plan() -> tuple[list[AnyOp], None]:
-        row = find_router(ctx, router_id)
+        row = constrained(ctx, find_router(ctx, router_id))
         if router_gateway.interface_ports(ctx, row.id):
             raise conflict("RouterInUse", f"Router {row.id} still has ports")
         ops: list[AnyOp] = [check(row), delete(Router, row.id)]
@@ -122,7 +122,7 @@ def _change_routes(ctx: Context, router_id: str, rule: str) -> dict[str, Any]:
     given: tuple[HostRoute, ...] = parse_update(ctx, rules.KIND, target).get("routes", ())
 
     def plan() -> tuple[list[AnyOp], Router]:
-        row = find_router(ctx, router_id)
+        row = constrained(ctx, find_router(ctx, router_id))
         if rule == "add_extraroutes":
             routes = (*row.routes, *(route for route in given if route not in row.routes))
             _check_routes(ctx, row, routes)

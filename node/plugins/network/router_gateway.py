@@ -93,7 +93,7 @@ def clear_ops(ctx: Context, router: Router) -> list[AnyOp]:
 def _new_gateway(ctx: Context, router: Router, wish: GatewayWish) -> tuple[list[AnyOp], Port]:
     sight = NetworkSight(ctx)
     network = find_network(ctx, wish.network_id, sight)
-    if not sight.external(network):
+    if not network.external:
         raise bad_request("router", f"Network {network.id} is not an external network")
     subnets = ctx.db.rows(Subnet, network_id=network.id)
     inner = interface_subnets(ctx, router.id)

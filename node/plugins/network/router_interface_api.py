@@ -5,6 +5,7 @@ Source: https://docs.openstack.org/api-ref/network/v2/#add-interface-to-router
 
 from typing import Any
 
+from node.plugins.network import converters as to
 from node.plugins.network import port_rules
 from node.plugins.network import router_rules as rules
 from node.plugins.network.address_rules import Chooser
@@ -80,8 +81,10 @@ def _asked(ctx: Context) -> tuple[str, str]:
     if not any(found):
         raise bad_request("router", "Either subnet_id or port_id must be specified")
     for name, value in zip(("subnet_id", "port_id"), found, strict=True):
-        if value is not None and not isinstance(value, str):
-            raise BadRequest(f"Invalid input for {name}. Reason: '{value}' is not a valid UUID.")
+        try:
+            to.uuid_or_none(value)
+        except ValueError as error:
+            raise BadRequest(f"Invalid input for {name}. Reason: {error}.") from error
     return found[0] or "", found[1] or ""
 
 

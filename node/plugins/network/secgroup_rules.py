@@ -15,7 +15,7 @@ from node.plugins.network.attributes import ABSENT, REQUIRED, Attribute, Kind, W
 from node.plugins.network.faults import bad
 from node.plugins.network.revise import in_use_counter, stamps
 from node.plugins.network.tables import SecurityGroup, SecurityGroupRule
-from node.sdk import AnyOp, Applied, Context, Count, OverQuota, insert
+from node.sdk import AnyOp, Context, Count, delete, insert
 
 DEFAULT_NAME = "default"
 
@@ -112,7 +112,7 @@ RULE_KIND = Kind(
         Attribute(name="remote_group_id", convert=to.text(255, null=True), put=False, default=""),
         Attribute(
             name="remote_ip_prefix",
-            convert=lambda v: "" if v is None else to.prefix(v),
+            convert=lambda v: "" if v is None else to.prefix_as_given(v),
             put=False,
             default="",
         ),
@@ -136,7 +136,7 @@ def check_rule(wish: Wish) -> None:
             "Only remote_ip_prefix or remote_group_id or remote_address_group_id may be provided.",
         )
     if wish["remote_ip_prefix"]:
-        version = ipaddress.ip_network(wish["remote_ip_prefix"]).version
+        version = ipaddress.ip_network(wish["remote_ip_prefix"], strict=False).version
         if wish["ethertype"] != f"IPv{version}":
             raise bad(
                 "SecurityGroupRuleParameterConflict",
@@ -211,10 +211,11 @@ def signature(rule: SecurityGroupRule) -> str:
     return "|".join("" if part is None else str(part) for part in parts)
 
 
-def rule_ops(ctx: Context, rule: SecurityGroupRule) -> list[AnyOp]:
-    """Return the operations that store a new rule."""
+def rule_ops(ctx: Context, rule: SecurityGroupRule, *, limited: bool = True) -> list[AnyOp]:
+    """Return the operations that store a new rule; those of a `default` group count without being limited."""
+    taken = quota_rules.take(ctx.db, rule.project_id, "security_group_rule")
     return [
-        quota_rules.take(ctx.db, rule.project_id, "security_group_rule"),
+        taken if limited else Count(taken.counter, 1),
         Count(rules_counter(rule.security_group_id), 1),
         insert(rule),
     ]
@@ -225,11 +226,20 @@ def rules_counter(group_id: str) -> str:
     return in_use_counter(SecurityGroupRule, group_id)
 
 
+def remove_rule_ops(rule: SecurityGroupRule) -> list[AnyOp]:
+    """Return the operations that remove a rule."""
+    counted = rules_counter(rule.security_group_id)
+    back = quota_rules.give_back(rule.project_id, "security_group_rule")
+    return [delete(SecurityGroupRule, rule.id, must_exist=True), Count(counted, -1), back]
+
+
 def new_group_ops(ctx: Context, group: SecurityGroup) -> list[AnyOp]:
     """Return the operations that store a new group with the rules that each group begins with."""
-    ops: list[AnyOp] = [quota_rules.take(ctx.db, group.project_id, "security_group"), insert(group)]
+    ops: list[AnyOp] = [insert(group)]
+    if group.default_of is None:
+        ops.append(quota_rules.take(ctx.db, group.project_id, "security_group"))
     for rule in first_rules(ctx, group):
-        ops += rule_ops(ctx, rule)
+        ops += rule_ops(ctx, rule, limited=group.default_of is None)
     return ops
 
 
@@ -283,9 +293,7 @@ def ensure_default(ctx: Context, project_id: str) -> None:
     ops, _group = default_group_ops(ctx, project_id)
     if not ops:
         return
-    outcome = ctx.commit(ops)
-    if not isinstance(outcome, Applied) and outcome.reason == "limit":
-        raise OverQuota("Quota exceeded", counter=outcome.id)
+    ctx.commit(ops)
 
 
 def _is_number(text: str) -> bool:

@@ -43,7 +43,7 @@ def rule_view(rule: SecurityGroupRule, *, default: bool) -> dict[str, Any]:
         "protocol": rule.protocol or None,
         "port_range_min": rule.port_min,
         "port_range_max": rule.port_max,
-        "remote_ip_prefix": prefix or None,
+        "remote_ip_prefix": rule.given_prefix or prefix or None,
         "remote_group_id": rule.remote_group_id or None,
         "normalized_cidr": str(ipaddress.ip_network(prefix, strict=False)) if prefix else None,
         "belongs_to_default_sg": default,

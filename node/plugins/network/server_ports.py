@@ -130,7 +130,7 @@ class _Planner:
     def _new(self, wish: PortWish, slot: int) -> str:
         network = find_network(self._ctx, wish.network_id, self._sight)
         if not self._sight.may_use(network):
-            if self._sight.external(network):
+            if network.external:
                 raise Forbidden(
                     f"It is not allowed to create an interface on external network {network.id}"
                 )

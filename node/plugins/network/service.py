@@ -1,6 +1,7 @@
 """The network service as one literal: Neutron v2.0 at `/network`."""
 
 from node.plugins.network import (
+    address_scope_api,
     agent_api,
     extension_api,
     floatingip_api,
@@ -11,6 +12,7 @@ from node.plugins.network import (
     router_api,
     router_interface_api,
     secgroup_api,
+    secgroup_rule_api,
     subnet_api,
     subnetpool_api,
     tag_api,
@@ -29,11 +31,13 @@ SERVICE = Service(
         *network_api.ROUTES,
         *subnet_api.ROUTES,
         *subnetpool_api.ROUTES,
+        *address_scope_api.ROUTES,
         *port_api.ROUTES,
         *router_api.ROUTES,
         *router_interface_api.ROUTES,
         *floatingip_api.ROUTES,
         *secgroup_api.ROUTES,
+        *secgroup_rule_api.ROUTES,
         *rbac_api.ROUTES,
         *quota_api.ROUTES,
         *tag_api.ROUTES,

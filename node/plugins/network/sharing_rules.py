@@ -53,17 +53,13 @@ class NetworkSight:
         """Return whether the network is shown as shared to the caller."""
         return network.shared or network.id in self.shared_ids
 
-    def external(self, network: Network) -> bool:
-        """Return whether the network is an external one for the caller."""
-        return network.external or network.id in self.external_ids
-
     def sees(self, network: Network) -> bool:
         """Return whether the caller may know of the network."""
         return (
             self.admin
             or network.project_id == self.project_id
             or self.shared(network)
-            or self.external(network)
+            or network.id in self.external_ids
         )
 
     def may_use(self, network: Network) -> bool:

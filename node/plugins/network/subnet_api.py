@@ -16,7 +16,8 @@ from node.plugins.network.dhcp_rules import server_ops
 from node.plugins.network.faults import bad_request, conflict, disallowed, invalid_input, missing
 from node.plugins.network.listing import Ask, shown
 from node.plugins.network.network_api import find as find_network
-from node.plugins.network.revise import in_use_counter, revise, stamps
+from node.plugins.network.network_rules import check_subnet_mtu
+from node.plugins.network.revise import constrained, in_use_counter, revise, stamps
 from node.plugins.network.sharing_rules import NetworkSight, offered
 from node.plugins.network.subnet_view import view
 from node.plugins.network.tables import (
@@ -44,15 +45,21 @@ _COLUMNS = {
 
 def list_subnets(ctx: Context) -> dict[str, Any]:
     """List the subnets of the caller's networks and of shared ones."""
-    ask = Ask(ctx, rules.KIND, rules.KIND.by_name)
+    ask = Ask(ctx, rules.KIND, [*rules.KIND.by_name, "shared"])
     sight = NetworkSight(ctx)
     rows = ctx.db.rows(Subnet, **ask.columns(_COLUMNS))
+    networks = (
+        ctx.db.rows(Network, order_by=()) if not sight.admin or "shared" in ask.filters else []
+    )
     if not sight.admin:
-        networks = {row.id for row in ctx.db.rows(Network, order_by=()) if sight.may_use(row)}
-        rows = [
-            row for row in rows if row.project_id == ctx.project_id or row.network_id in networks
-        ]
-    return ask.answer([view(row) for row in rows], {})
+        usable = {row.id for row in networks if sight.may_use(row)}
+        rows = [row for row in rows if row.project_id == ctx.project_id or row.network_id in usable]
+    shared = {row.id for row in networks if sight.shared(row)}
+
+    def shared_fits(item: dict[str, Any], wanted: list[str]) -> bool:
+        return (item["network_id"] in shared) in {text.lower() in ("true", "1") for text in wanted}
+
+    return ask.answer([view(row) for row in rows], {"shared": shared_fits})
 
 
 def show_subnet(ctx: Context, subnet_id: str) -> dict[str, Any]:
@@ -103,7 +110,7 @@ def update_subnet(ctx: Context, subnet_id: str) -> dict[str, Any]:
     wish = parse_update(ctx, rules.KIND, target)
 
     def plan() -> tuple[list[AnyOp], Subnet]:
-        row = find(ctx, subnet_id)
+        row = constrained(ctx, find(ctx, subnet_id))
         changes = wish.fields(rules.FIELDS)
         _check_changes(ctx, row, wish, changes)
         ops, new = revise(ctx, row, **changes)
@@ -127,7 +134,7 @@ def delete_subnet(ctx: Context, subnet_id: str) -> None:
     counter = in_use_counter(Subnet, subnet_id)
 
     def plan() -> tuple[list[AnyOp], None]:
-        row = find(ctx, subnet_id)
+        row = constrained(ctx, find(ctx, subnet_id))
         network = ctx.db.must(Network, row.network_id)
         ops: list[AnyOp] = []
         for port in _ports_on(ctx, row.id):
@@ -179,6 +186,7 @@ def _new_subnet(
 ) -> tuple[list[AnyOp], Subnet]:
     ops, cidr, pool_id = _prefix(ctx, wish)
     net = rules.parse_cidr(cidr, wish["ip_version"])
+    check_subnet_mtu(network.mtu_bytes, [net.version])
     gateway = wish.get("gateway_ip", rules.default_gateway(net))
     rules.check_gateway(net, gateway)
     given = wish["allocation_pools"]

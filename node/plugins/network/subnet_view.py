@@ -40,7 +40,7 @@ def view(subnet: Subnet) -> dict[str, Any]:
 
 
 def pool_view(pool: SubnetPool, *, shared: bool) -> dict[str, Any]:
-    """Return the JSON object of a subnet pool; prefix lengths are whole numbers."""
+    """Return the JSON object of a subnet pool; prefix lengths are text, as Neutron gives them."""
     return {
         "id": pool.id,
         "name": pool.name,
@@ -48,9 +48,9 @@ def pool_view(pool: SubnetPool, *, shared: bool) -> dict[str, Any]:
         "project_id": pool.project_id,
         "ip_version": pool.ip_version,
         "prefixes": pool.prefixes,
-        "default_prefixlen": pool.default_prefixlen,
-        "min_prefixlen": pool.min_prefixlen,
-        "max_prefixlen": pool.max_prefixlen,
+        "default_prefixlen": str(pool.default_prefixlen),
+        "min_prefixlen": str(pool.min_prefixlen),
+        "max_prefixlen": str(pool.max_prefixlen),
         "default_quota": None if pool.default_quota < 0 else pool.default_quota,
         "shared": shared,
         "is_default": pool.is_default,

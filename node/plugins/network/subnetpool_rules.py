@@ -103,6 +103,13 @@ def cut(pool: SubnetPool, taken: Iterable[Subnet], cidr: str, length: int | None
     raise _none_free(f"Insufficient prefix space to allocate subnet size /{size}")
 
 
+def meet(prefixes: Iterable[str], others: Iterable[str]) -> bool:
+    """Return whether any of the prefixes overlaps any of the others."""
+    mine = [ipaddress.ip_network(prefix) for prefix in prefixes]
+    theirs = [ipaddress.ip_network(prefix) for prefix in others]
+    return any(a.version == b.version and a.overlaps(b) for a in mine for b in theirs)
+
+
 def units(cidr: str) -> int:
     """Return how much of a pool's quota a subnet takes: addresses for IPv4, /64 networks for IPv6."""
     network = ipaddress.ip_network(cidr)

@@ -293,6 +293,9 @@ class SecurityGroupRule(Resource, kw_only=True):
     """Highest port, or the ICMP code."""
     remote_group_id: str = ""
     remote_ip_prefix: str = ""
+    """In normal form."""
+    given_prefix: str = ""
+    """The same as the client wrote it."""
     description: str = ""
     revision: int = 0
     signature: str = ""

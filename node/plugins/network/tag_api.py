@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from node.plugins.network import converters as to
-from node.plugins.network import floatingip_api, network_api, port_api, secgroup_api, subnet_api
+from node.plugins.network import floatingip_api, network_api, port_api, secgroup_find, subnet_api
 from node.plugins.network.faults import disallowed, missing, not_found
 from node.plugins.network.revise import revise
 from node.plugins.network.router_find import find_router
@@ -23,7 +23,7 @@ def _network(ctx: Context, ident: str) -> Named:
 
 
 def _security_group(ctx: Context, ident: str) -> Named:
-    return secgroup_api.find(ctx, ident, secgroup_api.Sight(ctx))
+    return secgroup_find.find(ctx, ident, secgroup_find.Sight(ctx))
 
 
 def _subnetpool(ctx: Context, ident: str) -> Named:

@@ -224,7 +224,7 @@ def test_pools_cut_subnets(member: Caller, admin: Caller) -> None:
     pool = member.make(
         "/subnetpools", "subnetpool", name="p", prefixes=["10.10.0.0/16"], default_prefixlen=26
     )
-    assert (pool["ip_version"], pool["min_prefixlen"], pool["shared"]) == (4, 8, False)
+    assert (pool["ip_version"], pool["min_prefixlen"], pool["shared"]) == (4, "8", False)
     net = member.make("/networks", "network")
     cidrs = [
         member.make(
