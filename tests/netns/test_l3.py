@@ -301,10 +301,19 @@ def test_dhcpv6_gives_the_address_of_the_row(site: Site) -> None:
     files = [
         f"{option}{site.directory}/{name}" for option, name in (("-lf=", "l6"), ("-pf=", "p6"))
     ]
+    # Debian's own script would write the name servers into the machine's /etc/resolv.conf.
+    script = site.directory / "dhclient-script"
+    script.write_text(
+        '#!/bin/sh\ncase "$reason" in\n'
+        'BOUND6|RENEW6|REBIND6|REBOOT) ip -6 addr replace "$new_ip6_address/128" dev "$interface";;\nesac\n'
+    )
+    script.chmod(0o755)
     client = [
         "dhclient",
         "-6",
         "-1",
+        "-sf",
+        str(script),
         *(part for file in files for part in file.split("=", 1)),
         "eth0",
     ]
