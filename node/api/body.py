@@ -43,7 +43,7 @@ class BodyStream(io.RawIOBase):
             wanted = min(wanted, self._left)
         try:
             data: bytes = self._source.read(wanted)
-        except (OSError, ValueError) as error:
+        except Exception as error:  # a broken connection, or chunks that are none
             raise ClientGone(f"The request body could not be read: {error}") from error
         if not data and self._left:
             raise ClientGone(

@@ -1,15 +1,35 @@
-"""Gunicorn's threaded worker with three differences.
+"""Gunicorn's threaded worker with five differences.
 
 `100 Continue` is sent when the handler first reads the body, so a refused upload is refused before it is sent.
 A second, plain listener may stand beside the TLS one (lab only, loopback). File bodies go out by sendfile there.
+A thread that has answered waits a moment for the next request of its connection: to hand a connection to the poller
+and back costs more than most requests. For the same reason an answer goes out in one call: each system call gives
+the interpreter's lock away.
 
-Leans on gunicorn 27's `_expected_100_continue` and `TConn`; the raw-socket tests in tests/api/test_wire.py hold it.
+A connection on which nothing has come yet takes no thread, and one that stalls gives its thread back.
+
+Leans on gunicorn 27's `_expected_100_continue`, `_DEFER` and `TConn`; the raw-socket tests in tests/api/test_wire.py
+hold it.
 """
 
+import contextlib
+import select
+import socket
+import struct
 import threading
 from typing import Any
 
-from gunicorn.workers.gthread import ThreadWorker
+from gunicorn.http.body import Body
+from gunicorn.http.wsgi import FileWrapper, Response, create
+from gunicorn.util import close_graceful
+from gunicorn.workers.gthread import _DEFER, ThreadWorker
+
+STALL_S = 60
+"""How long a client may send, or take, nothing in the middle of a request."""
+
+_LINGER_MS = 20
+_FREE_THREADS = 2
+"""Threads that never wait, so that new connections are served at once."""
 
 
 class LazyContinue:
@@ -39,13 +59,57 @@ class LazyContinue:
         return getattr(self._body, name)
 
 
-class PlainSettings:
-    """Gunicorn's settings as a connection without TLS sees them."""
+def _limit_stalls(sock: socket.socket) -> None:
+    """Let the kernel end waits on a client; gunicorn itself switches timeouts of Python's off again."""
+    limit = struct.pack("ll", STALL_S, 0)
+    for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+        with contextlib.suppress(OSError):  # the client has gone
+            sock.setsockopt(socket.SOL_SOCKET, option, limit)
 
-    is_ssl = False
 
-    def __init__(self, settings: Any) -> None:
+class WholeResponse(Response):
+    """A response whose headers go out with the first part of its body, in one call."""
+
+    _held = b""
+
+    def send_headers(self) -> None:
+        """Make the headers ready to be sent."""
+        if not self.headers_sent:
+            lines = [*self.default_headers(), *(f"{k}: {v}\r\n" for k, v in self.headers), "\r\n"]
+            self._held = "".join(lines).encode("latin-1")
+            self.headers_sent = True
+
+    def _emit_body(self, data: bytes) -> None:
+        if self._held and not self.chunked:
+            data, self._held = self._held + data, b""
+        self._flush()
+        super()._emit_body(data)
+
+    def sendfile(self, respiter: Any) -> bool:
+        """Send a file without copying it, where that can be done."""
+        self.send_headers()
+        self._flush()
+        return bool(super().sendfile(respiter))
+
+    def close(self) -> None:
+        """End the response."""
+        self.send_headers()
+        self._flush()
+        super().close()
+
+    def _flush(self) -> None:
+        if self._held:
+            held, self._held = self._held, b""
+            self.sock.sendall(held)
+
+
+class ConnectionSettings:
+    """Gunicorn's settings as the connections of one listener see them; read out once, as each request asks often."""
+
+    def __init__(self, settings: Any, *, is_ssl: bool) -> None:
         self._settings = settings
+        vars(self).update({name: setting.get() for name, setting in settings.settings.items()})
+        self.is_ssl = is_ssl
 
     def __getattr__(self, name: str) -> Any:
         """Reach everything else unchanged."""
@@ -60,7 +124,9 @@ class ApiWorker(ThreadWorker):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._connection = threading.local()
         super().__init__(*args, **kwargs)
-        self._plain = PlainSettings(self._settings)
+        self._plain = ConnectionSettings(self._settings, is_ssl=False)
+        self._tls = ConnectionSettings(self._settings, is_ssl=True)
+        self._lingering = threading.BoundedSemaphore(max(1, self._settings.threads - _FREE_THREADS))
 
     @property
     def cfg(self) -> Any:
@@ -72,17 +138,70 @@ class ApiWorker(ThreadWorker):
         self._settings = settings
 
     def handle(self, conn: Any) -> Any:
-        """Serve what has arrived on a connection."""
+        """Serve what has arrived on a connection, and what arrives soon after."""
+        if not conn.initialized:
+            if not conn.wait_for_data(0):
+                return _DEFER
+            _limit_stalls(conn.sock)
         is_plain = self.plain_port and conn.server[1] == self.plain_port
-        conn.cfg = self._connection.settings = self._plain if is_plain else self._settings
+        conn.cfg = self._connection.settings = self._plain if is_plain else self._tls
         try:
-            return super().handle(conn)
+            while True:
+                result = super().handle(conn)
+                if result is not True or conn.is_http2 or not self._another(conn):
+                    return result
         finally:
             del self._connection.settings
+
+    def _another(self, conn: Any) -> bool:
+        """Wait a moment for the next request of a connection, unless threads are scarce."""
+        if not self.alive or not self._lingering.acquire(blocking=False):
+            return False
+        try:
+            poll = select.poll()
+            poll.register(conn.sock, select.POLLIN)
+            return bool(poll.poll(_LINGER_MS))
+        finally:
+            self._lingering.release()
 
     def handle_request(self, req: Any, conn: Any) -> Any:
         """Serve one request."""
         if req._expected_100_continue:  # noqa: SLF001 - see the module
             req._expected_100_continue = False  # noqa: SLF001
             req.body = LazyContinue(req, conn.sock)
-        return super().handle_request(req, conn)
+        resp, environ = create(
+            req, conn.sock, conn.client, conn.server, conn.cfg, response_class=WholeResponse
+        )
+        environ["wsgi.multithread"] = True
+        if not self.alive or len(self.keepalived_conns) >= self.max_keepalived:
+            resp.force_close()
+        try:
+            body = self.wsgi(environ, resp.start_response)
+            try:
+                if isinstance(body, FileWrapper):
+                    resp.write_file(body)
+                else:
+                    for part in body:
+                        resp.write(part)
+                resp.close()
+            finally:
+                if hasattr(body, "close"):
+                    body.close()
+        except OSError:
+            raise
+        except Exception as error:
+            if not resp.headers_sent:
+                raise
+            self.log.exception("Error in the middle of an answer")
+            close_graceful(conn.sock)
+            raise StopIteration from error
+        return not resp.should_close()
+
+    def _keepalive_after(self, conn: Any, keepalive: Any) -> bool:
+        """Return whether the connection can be used again; what was not read of a body is drained first."""
+        if keepalive:
+            body = conn.parser.mesg.body
+            if isinstance(body, Body) and getattr(body.reader, "length", None) == 0:
+                return not body.failed
+        drained: bool = super()._keepalive_after(conn, keepalive)
+        return drained
