@@ -88,7 +88,7 @@ def create_credential(passwords: Passwords, ctx: Context, user_id: str) -> Reply
         user = find(ctx, User, "user", user_id)
         ops: list[AnyOp] = [check(user)]
         rules = None
-        if body.access_rules is not None:
+        if body.access_rules:
             rules, rule_ops = resolve_rules(ctx, user_id, body.access_rules)
             ops += rule_ops
         row = ApplicationCredential(
@@ -126,9 +126,9 @@ def _end(ctx: Context, text: str | None) -> int:
 
 
 def _role_ids(ctx: Context, wanted: list[RoleRef] | None) -> tuple[str, ...]:
-    """Return the roles that the credential gets: those named, or all of the token's."""
+    """Return the roles that the credential gets: those named, or all of the token's when none is."""
     held = {name: ident for ident, name in _held(ctx).items()}
-    if wanted is None:
+    if not wanted:
         return tuple(held.values())
     found = []
     for ref in wanted:

@@ -96,6 +96,14 @@ def test_a_trusts_token_cannot_outlive_the_trust(world: Any) -> None:
     borrowed.ask("POST", f"/users/{giver.user_id}/credentials/OS-EC2", key, expect=403)
 
 
+def test_empty_lists_mean_no_limit_as_the_client_sends_them(world: Any) -> None:
+    other = world.member("other")
+    made = make_credential(other, name="ci", roles=[], access_rules=[])
+    assert {role["name"] for role in made["roles"]} == {"member", "reader"}
+    token = app(world, made["id"], made["secret"]).headers["x-subject-token"]
+    type(other)(world.cloud, token).ask("GET", "/auth/catalog", expect=200)
+
+
 def test_credentials_that_are_refused(world: Any) -> None:
     other = world.member("other")
     path = f"/users/{other.user_id}/application_credentials"
