@@ -4,7 +4,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -27,7 +27,22 @@ from node.plugins.network.tables import (
     Subnet,
     tap_name,
 )
-from node.sdk import Applied, Reader, Row, ServerMetadata, delete, hookimpl, insert, patch
+from node.sdk import (
+    AnyOp,
+    Applied,
+    Clock,
+    Config,
+    Control,
+    NodeId,
+    Reader,
+    Row,
+    ServerMetadata,
+    delete,
+    hookimpl,
+    insert,
+    patch,
+)
+from node.state.reader import Readers
 from node.testing.cloud import Cloud
 
 NODE = "node-1"
@@ -60,6 +75,33 @@ def eventually(test: Callable[[], bool], message: str, patience_s: float = _PATI
     while not test():
         assert time.monotonic() < deadline, message
         time.sleep(0.05)
+
+
+class ReadingControl(Control):
+    """A control that reads a store and reports nothing: what one of a daemon that dies soon amounts to."""
+
+    def __init__(self, store: Path, config: Config, node_id: str, clock: Clock) -> None:
+        self.node_id = NodeId(node_id)
+        self.config = config
+        self.clock = clock
+        self._readers = Readers(store)
+
+    @property
+    def db(self) -> Reader:
+        """Return the calling thread's reader."""
+        return self._readers.reader()
+
+    def wake(self, reconciler: str, key: str) -> None:
+        """Do nothing: everything is looked at in turn."""
+
+    def commit(self, ops: Sequence[AnyOp], *, frees: bool = False) -> bool:
+        """Lose the report."""
+        del ops, frees
+        return True
+
+    def stopping(self) -> bool:
+        """Return False."""
+        return False
 
 
 class Rows:
