@@ -107,24 +107,26 @@ class LibvirtHypervisor:
             raise HypervisorRefused(f"there is no domain of server {server_id} to start")
 
     def press_power(self, server_id: str) -> None:
-        """Press the guest's power button."""
-        self._domain(
-            "shutdown",
-            server_id,
-            _when_active(lambda d: d.shutdownFlags(libvirt.VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN)),
-        )
+        """Press the guest's power button; a guest that is just going does not mind."""
+        flags = libvirt.VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN
+        with contextlib.suppress(HypervisorRefused):
+            self._domain("shutdown", server_id, _when_active(lambda d: d.shutdownFlags(flags)))
 
     def destroy(self, server_id: str) -> None:
         """End the guest's process at once."""
-        self._domain("destroy", server_id, _when_active(lambda d: d.destroy()), 60.0)
+        try:
+            self._domain("destroy", server_id, _when_active(lambda d: d.destroy()), 60.0)
+        except HypervisorRefused as error:
+            # A process that does not die yet, or libvirt at work on its death: look again.
+            raise HypervisorGone(f"the guest does not end: {error.message}") from error
 
     def pause(self, server_id: str) -> None:
         """Freeze a running guest."""
-        self._domain("pause", server_id, _when_active(lambda d: d.suspend()))
+        self._domain("pause", server_id, _when_active(_suspend))
 
     def unpause(self, server_id: str) -> None:
         """Thaw a paused guest."""
-        self._domain("unpause", server_id, _when_active(lambda d: d.resume()))
+        self._domain("unpause", server_id, _when_active(_resume))
 
     def save(self, server_id: str) -> None:
         """Write the guest's memory to disk and end its process."""
@@ -241,6 +243,16 @@ def _state(domain: Any) -> DomainState:
     # The daemon forgets its reasons when it restarts, but not the file.
     saved = domain.hasManagedSaveImage()
     return DomainState(power=power, reason="saved" if saved else _SHUTOFF.get(reason, "unknown"))
+
+
+def _suspend(domain: Any) -> None:
+    if _state(domain).power == "running":
+        domain.suspend()
+
+
+def _resume(domain: Any) -> None:
+    if _state(domain).power == "paused":
+        domain.resume()
 
 
 def _when_active(verb: Callable[[Any], Any]) -> Callable[[Any], bool]:
