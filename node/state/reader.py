@@ -5,6 +5,8 @@ A reader belongs to one thread at a time; `Readers` keeps one a thread. Each que
 """
 
 import contextlib
+import functools
+import mmap
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
@@ -26,6 +28,7 @@ class Reader:
     """One read-only connection."""
 
     def __init__(self, path: Path) -> None:
+        self._path = path
         self._db = sqlite3.connect(
             f"{path.absolute().as_uri()}?mode=ro",
             uri=True,
@@ -125,7 +128,23 @@ class Reader:
 
     def data_version(self) -> int:
         """Return a number that changes whenever anything was committed; cheaper than `generation`."""
-        return int(self._db.execute("PRAGMA data_version").fetchone()[0])
+        head = self._wal_head
+        if head is None or self._db.in_transaction:
+            return -int(self._db.execute("PRAGMA data_version").fetchone()[0])
+        return int.from_bytes(head[8:48], "little")
+
+    @functools.cached_property
+    def _wal_head(self) -> mmap.mmap | None:
+        """Return the header of the WAL index, where every commit leaves its mark: read without a system call.
+
+        Source: https://www.sqlite.org/walformat.html#the_wal_index_header
+        """
+        self._db.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchone()  # has SQLite map it
+        try:
+            with self._path.with_name(self._path.name + "-shm").open("rb") as file:
+                return mmap.mmap(file.fileno(), 136, prot=mmap.PROT_READ)
+        except (OSError, ValueError):
+            return None
 
     def applied_index(self) -> int:
         """Return the index of the last applied log entry."""
