@@ -247,6 +247,8 @@ class Dispatcher:
             for name, value in headers.items():
                 resp.set_header(name, _header_text(value))
         resp.set_header("X-Openstack-Request-Id", ctx.request_id)
+        if self.service.request_id_header:
+            resp.set_header(self.service.request_id_header, ctx.request_id)
         if reply.file is not None:
             path, offset, length = reply.file
             source = open(path, "rb")  # noqa: SIM115 - the server closes it after sending

@@ -90,6 +90,8 @@ class Service(Frozen):
     invalid: Callable[["Context", msgspec.ValidationError], NodeError] | None = None
     """Turns a body error into this service's error; None: BadRequest with the plain text."""
     microversions: Microversions | None = None
+    request_id_header: str = ""
+    """One more header that names the request, which old clients of the service read."""
     aliases: tuple[str, ...] = ()
     """More catalog types of the same endpoint: `block-storage` beside `volumev3`."""
     policies: Mapping[str, str] = {}

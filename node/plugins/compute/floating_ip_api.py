@@ -180,7 +180,10 @@ def add_floating(ctx: Context, server_id: str) -> None:
     floating = _by_address(ctx, ctx.body.address)
     port_id, address = choices[0]
     change = {"floatingip": {"port_id": port_id, "fixed_ip_address": address}}
-    neutron(ctx, "PUT", f"/floatingips/{floating['id']}", json=change)
+    try:
+        neutron(ctx, "PUT", f"/floatingips/{floating['id']}", json=change)
+    except Conflict as error:
+        raise BadRequest(error.message) from error
 
 
 def remove_floating(ctx: Context, server_id: str) -> None:

@@ -15,7 +15,7 @@ from node.plugins.compute.checks import Name, is_uuid
 from node.plugins.compute.checks import boolean as to_boolean
 from node.plugins.compute.host_view import BINARY, Host, hosts
 from node.plugins.compute.placement_rules import zone_of
-from node.sdk import BadRequest, Context, Frozen, NotFound, Route, iso_utc, put
+from node.sdk import BadRequest, Context, Frozen, NotFound, NotImplementedHere, Route, iso_utc, put
 
 
 class ServiceBody(Frozen, forbid_unknown_fields=True):
@@ -33,6 +33,17 @@ class ServiceChange(Frozen, forbid_unknown_fields=True):
     status: Literal["enabled", "disabled"] | UnsetType = UNSET
     disabled_reason: Annotated[str, msgspec.Meta(min_length=1, max_length=255)] | UnsetType = UNSET
     forced_down: bool | str | UnsetType = UNSET
+
+
+class HostChange(Frozen, forbid_unknown_fields=True):
+    """Body of PUT os-hosts/{hostname}."""
+
+    status: Literal["enable", "disable", "Enable", "Disable", "ENABLE", "DISABLE"] | UnsetType = (
+        UNSET
+    )
+    maintenance_mode: (
+        Literal["enable", "disable", "Enable", "Disable", "ENABLE", "DISABLE"] | UnsetType
+    ) = UNSET
 
 
 def _hypervisor(ctx: Context, hypervisor_id: str) -> Host:
@@ -194,13 +205,35 @@ def update(ctx: Context, service_id: str) -> dict[str, Any]:
 def host_list(ctx: Context) -> dict[str, Any]:
     """List hosts with their services."""
     zone = ctx.param("zone")
-    found = [host for host in hosts(ctx) if zone in {None, zone_of(host.node)}]
-    return {
-        "hosts": [
-            {"host_name": host.node.name, "service": "compute", "zone": zone_of(host.node)}
-            for host in found
-        ]
-    }
+    rows = []
+    for host in hosts(ctx):
+        rows.append({"host_name": host.node.name, "service": "compute", "zone": zone_of(host.node)})
+        rows.append({"host_name": host.node.name, "service": "scheduler", "zone": "internal"})
+    return {"hosts": [row for row in rows if not zone or row["zone"] == zone]}
+
+
+def host_update(ctx: Context, hostname: str) -> dict[str, Any]:
+    """Enable or disable a host for new servers."""
+    body: HostChange = ctx.body
+    if body.status is UNSET and body.maintenance_mode is UNSET:
+        raise BadRequest("Neither status nor maintenance_mode was given")
+    found = next((host for host in hosts(ctx) if host.node.name == hostname), None)
+    if found is None:
+        raise NotFound(f"Compute host {hostname} could not be found.")
+    if body.maintenance_mode is not UNSET:
+        raise NotImplementedHere("Virt driver does not implement host maintenance mode.")
+    enabled = str(body.status).lower() == "enable"
+    _change(ctx, found, disabled=not enabled)
+    return {"host": hostname, "status": "enabled" if enabled else "disabled"}
+
+
+def host_power(ctx: Context, hostname: str, verb: str) -> None:
+    """Refuse: the machines themselves are not switched by this API."""
+    if verb not in {"startup", "shutdown", "reboot"}:
+        raise NotFound("The resource could not be found.")
+    if not any(host.node.name == hostname for host in hosts(ctx)):
+        raise NotFound(f"Compute host {hostname} could not be found.")
+    raise NotImplementedHere(f"Virt driver does not implement host power management: {verb}")
 
 
 def host_show(ctx: Context, hostname: str) -> dict[str, Any]:
@@ -321,6 +354,15 @@ ROUTES = (
     ),
     _get("os-hosts", host_list, "os-hosts:list", until="2.42"),
     _get("os-hosts/{hostname}", host_show, "os-hosts:show", until="2.42"),
+    _get("os-hosts/{hostname}/{verb}", host_power, "os-hosts:power", until="2.42"),
+    Route(
+        method="PUT",
+        path="/v2.1/os-hosts/{hostname}",
+        handler=host_update,
+        policy="os_compute_api:os-hosts:update",
+        body=HostChange,
+        until="2.42",
+    ),
     _get("os-availability-zone", zones, "os-availability-zone:list"),
     _get("os-availability-zone/detail", zones_detail, "os-availability-zone:detail"),
 )

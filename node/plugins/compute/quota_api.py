@@ -57,14 +57,9 @@ def _shown(ctx: Context, limits: dict[str, int]) -> dict[str, Any]:
     return {name: limits[name] for name in quota_rules.shown(ctx.microversion)}
 
 
-def _no_user(ctx: Context) -> None:
-    if ctx.param("user_id"):
-        raise BadRequest("Quotas of single users are not offered: leave user_id out")
-
-
 def show(ctx: Context, project_id: str) -> dict[str, Any]:
-    """Show a project's limits."""
-    limits = quota_rules.limits_of(ctx.db, project_id)
+    """Show a project's limits, or those of one of its users."""
+    limits = quota_rules.user_limits(ctx.db, project_id, ctx.param("user_id") or "")
     return {"quota_set": {"id": project_id, **_shown(ctx, limits)}}
 
 
@@ -75,8 +70,9 @@ def defaults(ctx: Context, project_id: str) -> dict[str, Any]:
 
 def detail(ctx: Context, project_id: str) -> dict[str, Any]:
     """Show a project's limits and use."""
-    limits = quota_rules.limits_of(ctx.db, project_id)
-    used = quota_rules.in_use(ctx.db, project_id)
+    user_id = ctx.param("user_id") or ""
+    limits = quota_rules.user_limits(ctx.db, project_id, user_id)
+    used = _in_use(ctx, project_id, user_id)
     body: dict[str, Any] = {"id": project_id}
     for name in quota_rules.shown(ctx.microversion):
         body[name] = {"limit": limits[name], "in_use": used[name], "reserved": 0}
@@ -98,18 +94,35 @@ def _wanted(ctx: Context, limits: Limits) -> dict[str, int]:
 
 def update(ctx: Context, project_id: str) -> dict[str, Any]:
     """Set limits of a project."""
-    _no_user(ctx)
+    user_id = ctx.param("user_id") or ""
     wanted = _wanted(ctx, ctx.body.quota_set)
+    if user_id:
+        _check_within(quota_rules.limits_of(ctx.db, project_id), wanted)
     if not boolean(ctx.body.quota_set.force, "force"):
-        used = quota_rules.in_use(ctx.db, project_id)
+        used = _in_use(ctx, project_id, user_id)
         for name, limit in wanted.items():
             if 0 <= limit < used[name]:
                 raise BadRequest(
                     f"Quota limit {limit} for {name} must be greater than or equal to"
                     f" already used and reserved {used[name]}."
                 )
-    _store(ctx, project_id, wanted)
-    return {"quota_set": _shown(ctx, quota_rules.limits_of(ctx.db, project_id))}
+    _store(ctx, quota_rules.user_row(project_id, user_id) if user_id else project_id, wanted)
+    return {"quota_set": _shown(ctx, quota_rules.user_limits(ctx.db, project_id, user_id))}
+
+
+def _in_use(ctx: Context, project_id: str, user_id: str) -> dict[str, int]:
+    if user_id:
+        return quota_rules.user_in_use(ctx.db, project_id, user_id)
+    return quota_rules.in_use(ctx.db, project_id)
+
+
+def _check_within(project: dict[str, int], wanted: dict[str, int]) -> None:
+    """Refuse limits of a user that are beyond the project's."""
+    for name, limit in wanted.items():
+        if project[name] >= 0 and not 0 <= limit <= project[name]:
+            raise BadRequest(
+                f"Quota limit {limit} for {name} must be less than or equal to {project[name]}."
+            )
 
 
 def _store(ctx: Context, id: str, wanted: dict[str, int]) -> None:
@@ -126,8 +139,9 @@ def _store(ctx: Context, id: str, wanted: dict[str, int]) -> None:
 
 def reset(ctx: Context, project_id: str) -> None:
     """Give a project the default limits again."""
-    _no_user(ctx)
-    ctx.transact(lambda: ([delete(ComputeQuota, project_id)], None), frees=True)
+    user_id = ctx.param("user_id") or ""
+    row_id = quota_rules.user_row(project_id, user_id) if user_id else project_id
+    ctx.transact(lambda: ([delete(ComputeQuota, row_id)], None), frees=True)
 
 
 def _class_shown(ctx: Context) -> dict[str, Any]:

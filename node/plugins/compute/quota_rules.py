@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from node.plugins.compute.server_ops import quota_counter
-from node.plugins.compute.tables import ComputeQuota
+from node.plugins.compute.tables import ComputeQuota, FlavorFacts, Server, ServerGroup
 from node.sdk import Forbidden, OverQuota, Reader
 
 DEFAULTS: Mapping[str, int] = MappingProxyType(
@@ -44,6 +44,54 @@ def limits_of(db: Reader, project_id: str) -> dict[str, int]:
     """Return the limits of a project."""
     row = db.get(ComputeQuota, project_id)
     return {**defaults(db), **(row.limits if row else {})}
+
+
+def user_row(project_id: str, user_id: str) -> str:
+    """Return the id of the row that holds a user's limits within a project."""
+    return f"{project_id}/{user_id}"
+
+
+def user_limits(db: Reader, project_id: str, user_id: str) -> dict[str, int]:
+    """Return the limits of a user within a project: the project's where the user has none."""
+    row = db.get(ComputeQuota, user_row(project_id, user_id)) if user_id else None
+    return {**limits_of(db, project_id), **(row.limits if row else {})}
+
+
+def user_in_use(db: Reader, project_id: str, user_id: str) -> dict[str, int]:
+    """Return what a user uses within a project, counted from rows."""
+    flavors = [
+        s.flavor for s in db.rows(Server, project_id=project_id, user_id=user_id) if s.flavor
+    ]
+    return {
+        **dict.fromkeys(DEFAULTS, 0),
+        "instances": len(flavors),
+        "cores": sum(flavor.vcpus for flavor in flavors),
+        "ram": sum(flavor.memory_mib for flavor in flavors),
+        "server_groups": db.count(ServerGroup, project_id=project_id, user_id=user_id),
+    }
+
+
+def affordable(
+    db: Reader, project_id: str, user_id: str, flavor: FlavorFacts, least: int, most: int
+) -> int:
+    """Return how many servers of a flavor the quotas of project and user allow, at most `most`.
+
+    Raises:
+        Forbidden: 403, fewer than `least`.
+    """
+    scopes = [(limits_of(db, project_id), in_use(db, project_id))]
+    if db.get(ComputeQuota, user_row(project_id, user_id)) is not None:
+        scopes.append((user_limits(db, project_id, user_id), user_in_use(db, project_id, user_id)))
+    for limits, used in scopes:
+        for name, each in (("instances", 1), ("cores", flavor.vcpus), ("ram", flavor.memory_mib)):
+            if limits[name] < 0:
+                continue
+            room = (limits[name] - used[name]) // each
+            if room < least:
+                error = OverQuota(counter=name, used=used[name], limit=limits[name])
+                raise exceeded(error, {name: each * least})
+            most = min(most, room)
+    return most
 
 
 def shown(version: tuple[int, int]) -> list[str]:

@@ -62,7 +62,7 @@ def _checked(group_id: str, what: str = "Security group") -> str:
 def _text(value: str, field: str) -> str:
     if not value.strip() or len(value) > 255:
         raise BadRequest(f"Security group {field} should have from 1 to 255 characters")
-    return value.strip()
+    return value
 
 
 def index(ctx: Context) -> dict[str, Any]:
@@ -129,9 +129,7 @@ def create_rule(ctx: Context) -> dict[str, Any]:
     if rule.group_id is not None:
         wanted["remote_group_id"] = _checked(rule.group_id)
     else:
-        network = _cidr(rule.cidr)
-        wanted["remote_ip_prefix"] = str(network)
-        wanted["ethertype"] = f"IPv{network.version}"
+        wanted |= _peer(rule.cidr)
     try:
         made = neutron(ctx, "POST", "/security-group-rules", json={"security_group_rule": wanted})
     except Conflict as error:
@@ -139,11 +137,14 @@ def create_rule(ctx: Context) -> dict[str, Any]:
     return {"security_group_rule": rule_view(made["security_group_rule"], _names(ctx))}
 
 
-def _cidr(text: str | UnsetType | None) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
+def _peer(cidr: str | UnsetType | None) -> dict[str, Any]:
+    """Return a CIDR, as it was written, in Neutron's form."""
+    text = cidr if isinstance(cidr, str) else "0.0.0.0/0"
     try:
-        return ipaddress.ip_network(text if isinstance(text, str) else "0.0.0.0/0", strict=False)
+        version = ipaddress.ip_network(text, strict=False).version
     except ValueError:
         raise BadRequest(f"Invalid cidr {text}.") from None
+    return {"remote_ip_prefix": text, "ethertype": f"IPv{version}"}
 
 
 def _ports(rule: Rule) -> dict[str, Any]:

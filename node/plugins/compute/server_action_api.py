@@ -194,6 +194,17 @@ def console_output(ctx: Context, server_id: str) -> dict[str, Any]:
     }
 
 
+def restore(ctx: Context, server_id: str) -> None:
+    """Bring a soft-deleted server back: none is ever in that state, as deletes are not deferred here."""
+    server = find(ctx, server_id, "os_compute_api:os-deferred-delete:restore")
+    server_rules.check_state(server, RULES["restore"])
+
+
+def inject_network_info(ctx: Context, server_id: str) -> None:
+    """Accept: guests read network facts fresh from the metadata service, so there is nothing to inject."""
+    find(ctx, server_id, "os_compute_api:os-admin-actions:inject_network_info")
+
+
 def change_password(ctx: Context, server_id: str) -> None:
     """Refuse: there is no agent in the guest to do it."""
     find(ctx, server_id, "os_compute_api:os-admin-password")
@@ -222,6 +233,8 @@ ROUTES = (
     _action("resume", resume, "os-suspend-server:resume"),
     _action("lock", lock, "os-lock-server:lock"),
     _action("unlock", unlock, "os-lock-server:unlock"),
+    _action("restore", restore, "os-deferred-delete:restore"),
+    _action("injectNetworkInfo", inject_network_info, "os-admin-actions:inject_network_info"),
     _action("os-resetState", reset_state, "os-admin-actions:reset_state", ResetState),
     _action("os-getConsoleOutput", console_output, "os-console-output", ConsoleOutput, 200),
     _action("changePassword", change_password, "os-admin-password", ChangePassword),

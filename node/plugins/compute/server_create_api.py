@@ -76,7 +76,9 @@ def create(ctx: Context) -> Reply:
         raise BadRequest(
             "A host name, a port or a fixed address cannot be given to more than one server"
         )
-    most = _affordable(ctx, order, least, most)
+    flavor = order.template.flavor
+    assert flavor is not None
+    most = quota_rules.affordable(ctx.db, ctx.project_id, ctx.token.user_id, flavor, least, most)
     servers = [_create_one(ctx, order, index, most) for index in range(most)]
     headers = {"Location": ctx.url(f"/v2.1/servers/{servers[0].id}")}
     if boolean(new.return_reservation_id, "return_reservation_id"):
@@ -245,28 +247,6 @@ def _extra(ctx: Context, new: NewServer, password: str, limits: dict[str, int]) 
         admin_password=password,
         files=rules.files(new.personality, limits) if isinstance(new.personality, list) else [],
     )
-
-
-def _affordable(ctx: Context, order: Order, least: int, most: int) -> int:
-    """Return how many of the servers the quota allows.
-
-    Raises:
-        Forbidden: 403, fewer than the least.
-    """
-    flavor = order.template.flavor
-    assert flavor is not None
-    used = quota_rules.in_use(ctx.db, ctx.project_id)
-    for name, each in (("instances", 1), ("cores", flavor.vcpus), ("ram", flavor.memory_mib)):
-        limit = order.limits[name]
-        if limit < 0:
-            continue
-        affordable = (limit - used[name]) // each
-        if affordable < least:
-            raise quota_rules.exceeded(
-                OverQuota(counter=name, used=used[name], limit=limit), {name: each * least}
-            )
-        most = min(most, affordable)
-    return most
 
 
 def _create_one(ctx: Context, order: Order, index: int, count: int) -> Server:

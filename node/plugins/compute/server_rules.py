@@ -163,6 +163,7 @@ RULES: Mapping[str, ActionRule] = MappingProxyType(
         "resume": ActionRule(
             name="resume", states=frozenset({"suspended"}), kind="resume", action="resume"
         ),
+        "restore": ActionRule(name="restore", states=frozenset({"soft-delete"})),
         "update_metadata": ActionRule(name="update_instance_metadata", states=_CHANGEABLE),
         "delete_metadata": ActionRule(name="delete_instance_metadata", states=_CHANGEABLE),
         "update_tags": ActionRule(

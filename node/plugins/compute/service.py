@@ -3,6 +3,7 @@
 import msgspec
 
 from node.plugins.compute import (
+    audit_api,
     extension_api,
     flavor_api,
     flavor_specs_api,
@@ -28,6 +29,7 @@ from node.plugins.compute.policies import POLICIES, RULES
 from node.sdk import Route, Service
 
 _ROUTES = (
+    *audit_api.ROUTES,
     *extension_api.ROUTES,
     *flavor_api.ROUTES,
     *flavor_specs_api.ROUTES,
@@ -64,6 +66,7 @@ SERVICE = Service(
     path="/compute",
     endpoint="/compute/v2.1",
     description="OpenStack Compute",
+    request_id_header="X-Compute-Request-Id",
     fault=fault,
     invalid=invalid,
     microversions=version_api.MICROVERSIONS,
