@@ -7,6 +7,7 @@ import time
 import pytest
 
 from node.plugins.network.names import bridge_name, dhcp_namespace
+from node.plugins.network.planes import health
 from node.plugins.network.tables import (
     AddressPair,
     DhcpOption,
@@ -371,3 +372,19 @@ def test_extra_dhcp_options_reach_their_port_only(site: Site) -> None:
     site.settle()
     assert one.dhcp("-O", "bootfile")["bootfile"] == "special.0"
     assert "bootfile" not in two.dhcp("-O", "bootfile")
+
+
+def test_a_host_firewall_that_drops_is_named(site: Site) -> None:
+    assert not [
+        name for name, _ok, _says in health(site.cloud.control) if name == "network.host_firewall"
+    ]
+    run(
+        "nft",
+        "add table ip filter; add chain ip filter FORWARD { type filter hook forward priority 0; policy drop; }",
+    )
+    says = [
+        says
+        for name, ok, says in health(site.cloud.control)
+        if name == "network.host_firewall" and not ok
+    ]
+    assert "ip filter FORWARD" in says[0]

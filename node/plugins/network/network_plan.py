@@ -1,7 +1,8 @@
 """Bridges: which networks this node has a bridge for, and what it looks like."""
 
 import ipaddress
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from node.plugins.network.link_plan import BridgePlan
 from node.plugins.network.names import bridge_mac, bridge_name
@@ -46,3 +47,14 @@ def nat_fragment(subnets: Iterable[Subnet]) -> Fragment:
     return Fragment(
         elements={"external": {str(net): "" for net in ipaddress.collapse_addresses(nets)}}
     )
+
+
+def dropping_chains(chains: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Return the forward chains that drop by default (`ip filter FORWARD`): they come before or after ours, and win."""
+    return [
+        f"{chain['family']} {chain['table']} {chain['name']}"
+        for chain in chains
+        if chain.get("hook") == "forward"
+        and chain.get("policy") == "drop"
+        and chain["family"] in ("ip", "ip6", "inet", "bridge")
+    ]

@@ -9,9 +9,11 @@ from node.plugins.network.drivers.link_watch import LinkWatch
 from node.plugins.network.drivers.links import Links
 from node.plugins.network.drivers.metadata_server import MetadataServer
 from node.plugins.network.drivers.namespaces import Namespaces
+from node.plugins.network.drivers.nft import listed_chains
 from node.plugins.network.drivers.router_advert import RouterAdvert
 from node.plugins.network.metadata_plan import answer, find_port
 from node.plugins.network.names import bridge_name, dhcp_link, is_ours
+from node.plugins.network.network_plan import dropping_chains
 from node.plugins.network.network_sync import Bridges, NetworkSync
 from node.plugins.network.port_sync import PortSync
 from node.plugins.network.router_sync import Routers, RouterSync
@@ -162,6 +164,10 @@ def health(control: Control) -> Sequence[tuple[str, bool, str]]:
     if not Path("/proc/sys/net/bridge").exists():
         sentence = "The kernel shows bridged packets to no table: load br_netfilter, or answers to guests are dropped."
         found.append(("network.connections", False, sentence))
+    for chain in dropping_chains(listed_chains()):
+        mend = "`iptables -I FORWARD -i hb+ -j ACCEPT` and the same with `-o hb+`"
+        sentence = f"The host's own chain {chain} drops what it does not know, guests' traffic too: {mend}."
+        found.append(("network.host_firewall", False, sentence))
     ports = local_ports(control.db, control.node_id)
     waiting = sum(port.have == "" for port in ports)
     sentence = f"{len(ports) - waiting} of {len(ports)} ports of servers are plugged"

@@ -191,3 +191,13 @@ def flush_connections(namespaces: Namespaces, namespace: str, filters: list[list
 
     if filters:
         namespaces.run(namespace, call)
+
+
+def listed_chains() -> list[dict[str, Any]]:
+    """Return the chains of the node's own namespace, as nft lists them; empty when it cannot."""
+    argv = ["nft", "-j", "list", "chains"]
+    done = subprocess.run(argv, capture_output=True, timeout=_TIMEOUT_S, check=False)
+    if done.returncode:
+        return []
+    listed: list[dict[str, Any]] = msgspec.json.decode(done.stdout)["nftables"]
+    return [thing["chain"] for thing in listed if "chain" in thing]
