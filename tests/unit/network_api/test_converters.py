@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from node.errors import NodeError
@@ -62,6 +62,7 @@ JSON = st.recursive(
     ],
     ids=lambda kind: kind.name,
 )
+@settings(deadline=None)
 @given(value=JSON)
 def test_any_value_is_taken_or_refused(kind: Kind, value: Any) -> None:
     for attribute in kind.attributes:

@@ -3,7 +3,7 @@
 import ipaddress
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from node.errors import Conflict, NodeError
@@ -23,6 +23,7 @@ V6 = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(V4 | V6)
 def test_default_pools_hold_every_host_but_the_gateway(network: rules.Net) -> None:
     gateway = rules.default_gateway(network)
@@ -36,6 +37,7 @@ def test_default_pools_hold_every_host_but_the_gateway(network: rules.Net) -> No
     assert rules.check_pools(network, pools, gateway) == pools
 
 
+@settings(deadline=None)
 @given(V4, st.data())
 def test_a_gateway_inside_splits_the_range(network: rules.Net, data: st.DataObject) -> None:
     first, last = rules.host_range(network)
@@ -46,6 +48,7 @@ def test_a_gateway_inside_splits_the_range(network: rules.Net, data: st.DataObje
         assert not int(start) <= int(ipaddress.ip_address(gateway)) <= int(end)
 
 
+@settings(deadline=None)
 @given(V4 | V6, V4 | V6)
 def test_overlap_is_symmetric(one: rules.Net, two: rules.Net) -> None:
     def refused(new: rules.Net, old: rules.Net) -> bool:
@@ -59,6 +62,7 @@ def test_overlap_is_symmetric(one: rules.Net, two: rules.Net) -> None:
     assert refused(one, one)
 
 
+@settings(deadline=None)
 @given(st.integers(20, 28), st.lists(st.integers(20, 28), max_size=12))
 def test_pools_never_give_a_prefix_twice(first: int, lengths: list[int]) -> None:
     pool = SubnetPool(
