@@ -207,6 +207,9 @@ def detail(ctx: Context) -> dict[str, Any]:
 
 
 def _list(ctx: Context) -> tuple[list[Flavor], dict[str, Any]]:
+    listing.check_query(
+        ctx, "limit", "marker", "is_public", "minRam", "minDisk", "sort_key", "sort_dir"
+    )
     rows = [flavor for flavor in ctx.db.rows(Flavor) if _wanted(ctx, flavor)]
     for name, field in (("minRam", "memory_mib"), ("minDisk", "disk_gib")):
         text = ctx.param(name)

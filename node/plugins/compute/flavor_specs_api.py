@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import msgspec
 
+from node.plugins.compute import extra_spec_rules
 from node.plugins.compute.checks import Name
 from node.plugins.compute.faults import field_error
 from node.plugins.compute.flavor_api import find
@@ -32,7 +33,7 @@ class Tenant(Frozen, forbid_unknown_fields=True):
     tenant: Name
 
 
-def _checked(specs: Specs) -> dict[str, str]:
+def _checked(ctx: Context, specs: Specs) -> dict[str, str]:
     for key, value in specs.items():
         if not _KEY.fullmatch(key):
             raise field_error(
@@ -40,6 +41,8 @@ def _checked(specs: Specs) -> dict[str, str]:
             )
         if isinstance(value, bool) or len(str(value)) > 255:
             raise field_error(key, value, "It is not a text or number of at most 255 characters")
+        if ctx.microversion >= (2, 86):
+            extra_spec_rules.check(key, str(value))
     return {key: str(value) for key, value in specs.items()}
 
 
@@ -69,14 +72,14 @@ def show(ctx: Context, flavor_id: str, key: str) -> dict[str, Any]:
 
 def create(ctx: Context, flavor_id: str) -> dict[str, Any]:
     """Add extra specs."""
-    specs = _checked(ctx.body.extra_specs)
+    specs = _checked(ctx, ctx.body.extra_specs)
     _change(ctx, flavor_id, lambda flavor: {"extra_specs": {**flavor.extra_specs, **specs}})
     return {"extra_specs": specs}
 
 
 def update(ctx: Context, flavor_id: str, key: str) -> dict[str, Any]:
     """Set one extra spec."""
-    specs = _checked(ctx.body)
+    specs = _checked(ctx, ctx.body)
     if len(specs) != 1:
         raise BadRequest("The request body must hold exactly one extra spec")
     if key not in specs:

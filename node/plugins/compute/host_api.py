@@ -57,6 +57,7 @@ def _hypervisor(ctx: Context, hypervisor_id: str) -> Host:
 
 def _listed(ctx: Context, found: Iterable[Host], *, full: bool) -> dict[str, Any]:
     """Return a list of hypervisors, paged from 2.33 on and searched from 2.53 on."""
+    listing.check_query(ctx, "hypervisor_hostname_pattern", "with_servers", "limit", "marker")
     rows = list(found)
     links: dict[str, Any] = {}
     with_servers = False
@@ -133,6 +134,7 @@ def hypervisor_servers(ctx: Context, hypervisor_id: str) -> dict[str, Any]:
 
 def services(ctx: Context) -> dict[str, Any]:
     """List compute services."""
+    listing.check_query(ctx, "host", "binary")
     host, binary = ctx.param("host"), ctx.param("binary")
     found = [h for h in hosts(ctx) if binary in {None, BINARY} and host in {None, h.node.name}]
     return {"services": [host_view.service_view(ctx, entry) for entry in found]}

@@ -74,6 +74,7 @@ def find(ctx: Context, user_id: str, name: str) -> Keypair:
 
 def index(ctx: Context) -> dict[str, Any]:
     """List a user's key pairs."""
+    listing.check_query(ctx, "user_id", "limit", "marker")
     user_id = _owner(ctx, "index", _queried(ctx))
     rows = sorted(ctx.db.rows(Keypair, user_id=user_id), key=lambda pair: pair.name)
     links: dict[str, Any] = {}
@@ -95,18 +96,21 @@ def create(ctx: Context) -> Reply:
         )
     user_id = _owner(ctx, "create", new.user_id)
     keypair_rules.check_name(new.name, version)
-    if new.type == "x509":
-        raise BadRequest("Key pairs of type x509 are not offered: create one of type ssh")
+    x509 = new.type == "x509"
     private_key = None
     public_key = new.public_key
     if public_key is UNSET:
-        private_key, public_key = keypair_rules.generate()
+        private_key, public_key = (
+            keypair_rules.generate_x509(user_id, ctx.now()) if x509 else keypair_rules.generate()
+        )
+    fingerprint = keypair_rules.x509_fingerprint if x509 else keypair_rules.fingerprint
     pair = Keypair(
         id=f"{user_id}/{new.name}",
         user_id=user_id,
         name=new.name,
+        type="x509" if x509 else "ssh",
         public_key=str(public_key),
-        fingerprint=keypair_rules.fingerprint(str(public_key)),
+        fingerprint=fingerprint(str(public_key)),
         created_at=ctx.now(),
     )
     _insert(ctx, pair)

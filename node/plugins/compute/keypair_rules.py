@@ -4,8 +4,11 @@ import base64
 import binascii
 import hashlib
 import string
+from datetime import UTC, datetime, timedelta
 
+from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
@@ -45,6 +48,42 @@ def fingerprint(public_key: str) -> str:
         raise problem from error
     digest = hashlib.md5(blob, usedforsecurity=False).hexdigest()
     return ":".join(digest[i : i + 2] for i in range(0, 32, 2))
+
+
+def x509_fingerprint(certificate: str) -> str:
+    """Return the SHA-1 fingerprint of a certificate in PEM, in pairs of hex digits.
+
+    Raises:
+        BadRequest: 400, it is no certificate.
+    """
+    try:
+        found = x509.load_pem_x509_certificate(certificate.strip().encode())
+    except ValueError as error:
+        raise BadRequest("Keypair data is invalid: failed to generate X509 fingerprint") from error
+    digest = found.fingerprint(hashes.SHA1()).hex()  # noqa: S303 - Nova's form, no protection
+    return ":".join(digest[i : i + 2] for i in range(0, len(digest), 2))
+
+
+def generate_x509(user_id: str, now_us: int) -> tuple[str, str]:
+    """Return a new key in PEM and a certificate of it that names the user, for ten years."""
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, user_id[:64])])
+    begin = datetime.fromtimestamp(now_us // 1_000_000, UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(begin)
+        .not_valid_after(begin + timedelta(days=3650))
+        .add_extension(
+            x509.ExtendedKeyUsage([x509.oid.ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False
+        )
+        .sign(key, hashes.SHA256())
+    )
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    return private.decode(), certificate.public_bytes(Encoding.PEM).decode()
 
 
 def generate() -> tuple[str, str]:

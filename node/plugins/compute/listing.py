@@ -29,6 +29,18 @@ def limit(ctx: Context) -> int:
     return wanted
 
 
+def check_query(ctx: Context, *known: str) -> None:
+    """Refuse parameters that a list does not know, from microversion 2.75 on; before they are ignored.
+
+    Raises:
+        BadRequest: 400, names the parameters.
+    """
+    unknown = sorted(set(ctx.params) - set(known))
+    if unknown and ctx.microversion >= (2, 75):
+        named = ", ".join(f"'{name}'" for name in unknown)
+        raise BadRequest(f"Additional properties are not allowed ({named} was unexpected)")
+
+
 def boolean(text: str | None, *, default: bool = False) -> bool | None:
     """Return what a boolean parameter says; None where it is no boolean."""
     if text is None:

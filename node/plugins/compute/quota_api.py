@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from node.plugins.compute import quota_rules
+from node.plugins.compute import listing, quota_rules
 from node.plugins.compute.checks import boolean, integer
 from node.plugins.compute.faults import unexpected
 from node.plugins.compute.quota_rules import DEFAULT_CLASS, DEFAULTS
@@ -193,6 +193,7 @@ _USED = {
 
 def absolute_limits(ctx: Context) -> dict[str, Any]:
     """Show the caller's limits and use; administrators may name another project."""
+    listing.check_query(ctx, "tenant_id")
     project_id = ctx.param("tenant_id") or ctx.project_id
     if project_id != ctx.project_id:
         ctx.require("os_compute_api:limits:other_project", {"project_id": project_id})

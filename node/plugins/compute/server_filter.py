@@ -80,11 +80,20 @@ _TAGS: Mapping[str, Callable[[set[str], set[str]], bool]] = {
 }
 
 
+_QUERY = (
+    "limit", "marker", "sort_key", "sort_dir", "all_tenants", "deleted", "host", "node", "ip", "ip6", "status",
+    "flavor", "instance_type_id", "availability_zone", "changes-since", "changes-before", "created_at",
+    "launched_at", "terminated_at", "updated_at", "kernel_id", "ramdisk_id", "soft_deleted", "vcpus", "memory_mb",
+    "host_status", "compute_node", *_PLAIN, *_PATTERNS, *_BOOLEANS, *_TAGS,
+)  # fmt: skip
+
+
 class Filters:
     """The filters of one request."""
 
     def __init__(self, ctx: Context) -> None:
         self._ctx = ctx
+        listing.check_query(ctx, *_QUERY)
         everything = ctx.allows(
             "os_compute_api:servers:allow_all_filters", {"project_id": ctx.project_id}
         )

@@ -140,6 +140,7 @@ def create(ctx: Context) -> dict[str, Any]:
 
 def index(ctx: Context) -> dict[str, Any]:
     """List groups."""
+    listing.check_query(ctx, "all_projects", "limit", "offset")
     scope = {"project_id": ctx.project_id}
     if "all_projects" in ctx.params and ctx.token.is_admin:
         ctx.require(f"{_POLICY}:index:all_projects", scope)

@@ -17,6 +17,7 @@ _FOUR_WEEKS_US = 28 * 24 * _HOUR_US
 
 def _period(ctx: Context) -> tuple[int, int]:
     """Return begin and end of the report, by default the last four weeks."""
+    listing.check_query(ctx, "start", "end", "detailed", "limit", "marker")
     now_us = ctx.now()
     start_us = _time(ctx.param("start"), now_us - _FOUR_WEEKS_US)
     stop_us = _time(ctx.param("end"), now_us)
