@@ -9,10 +9,10 @@ from pathlib import Path
 from node.plugins.network.drivers.links import Links
 from node.plugins.network.drivers.namespaces import Namespaces, write_sysctls
 from node.plugins.network.drivers.nft import NftTable
-from node.plugins.network.names import bridge_name
+from node.plugins.network.names import bridge_name, is_ours
 from node.plugins.network.network_plan import NAT_TABLE, bridge_plan, nat_fragment
 from node.plugins.network.section import NetworkSection
-from node.plugins.network.served import bridge_is_served
+from node.plugins.network.served import bridge_is_served, served_networks
 from node.plugins.network.tables import Network, Subnet
 from node.sdk import Control, Done, Reconciler, Row
 
@@ -29,6 +29,9 @@ class Bridges:
         self._control = control
         self.links = links
         self._nat = NftTable(NAT_TABLE, namespaces)
+        self._nat_is_gone = False
+        self.external_ids: set[str] = set()
+        """External networks and their subnets as last seen: what is left to look at when a row is gone."""
 
     def ensure(self, network: Network) -> str:
         """Make a network's bridge and return its name."""
@@ -42,6 +45,7 @@ class Bridges:
         networks = self._control.db.rows(Network, external=True)
         own = [network.id for network in networks if not network.physical_network]
         subnets = self._control.db.rows(Subnet, network_id=own) if own else []
+        self.external_ids = {*own, *(subnet.id for subnet in subnets)}
         hidden = subnets if self._control.config.section(NetworkSection).external_nat else []
         if subnets:
             write_sysctls({"net/ipv4/ip_forward": "1"})
@@ -52,8 +56,10 @@ class Bridges:
         if hidden:
             self._nat.apply({"external": nat_fragment(hidden)})
             self._nat.verify()
-        else:
+            self._nat_is_gone = False
+        elif not self._nat_is_gone:
             self._nat.remove()
+            self._nat_is_gone = True
 
     def tables(self) -> list[str]:
         """Return the tables that the kernel has."""
@@ -94,27 +100,34 @@ class NetworkSync(Reconciler):
             )
 
     def keys(self) -> Iterable[str]:
-        """Return the networks, the bridges that no network justifies, and the way out."""
-        networks = {
-            bridge_name(network.id): network.id for network in self.control.db.rows(Network)
+        """Return the networks that need a bridge here or have one, stray bridges, and the way out."""
+        db = self.control.db
+        wanted = {bridge_name(one): one for one in served_networks(db, self.control.node_id)}
+        extra = {
+            name for name in self._bridges.links.names() if name.startswith("hb") and is_ours(name)
         }
-        bridges = {name for name in self._bridges.links.names() if name.startswith(bridge_name(""))}
-        strays = [f"{_LINK}{name}" for name in sorted(bridges - networks.keys()) if len(name) == 13]
-        return [*networks.values(), *strays, _UPLINK]
+        strays = [f"{_LINK}{name}" for name in sorted(extra - wanted.keys())]
+        return [*wanted.values(), *strays, _UPLINK]
 
     def affected(self, row_type: type[Row], id: str) -> Iterable[str]:
-        """Return the network of a changed row, and the way out."""
-        if row_type is Network:
-            return [id, _UPLINK]
-        subnet = self.control.db.get(Subnet, id)
-        return [subnet.network_id, _UPLINK] if subnet is not None else [_UPLINK]
+        """Return the network of a changed row, and the way out when it is or was an external one."""
+        db = self.control.db
+        subnet = db.get(Subnet, id) if row_type is Subnet else None
+        network_id = id if row_type is Network else subnet.network_id if subnet is not None else ""
+        network = db.get(Network, network_id) if network_id else None
+        outside = id in self._bridges.external_ids or (network is not None and network.external)
+        return [key for key in (network_id, _UPLINK if outside else "") if key]
 
     def reconcile(self, key: str) -> Done:
         """Make or remove one bridge."""
         if key == _UPLINK:
             self._bridges.ensure_uplink()
         elif key.startswith(_LINK):
-            self._bridges.remove(key.removeprefix(_LINK))
+            name = key.removeprefix(_LINK)
+            if name not in {
+                bridge_name(one) for one in served_networks(self.control.db, self.control.node_id)
+            }:
+                self._bridges.remove(name)
         else:
             network = self.control.db.get(Network, key)
             if network is not None and bridge_is_served(

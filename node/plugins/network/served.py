@@ -45,3 +45,16 @@ def bridge_is_served(db: Reader, node_id: str, network: Network) -> bool:
         return True
     routers = (db.get(Router, router_id) for router_id in routers_of(db, network.id))
     return any(router is not None and router_is_served(db, node_id, router) for router in routers)
+
+
+def served_networks(db: Reader, node_id: str) -> set[str]:
+    """Return the networks that this node needs a bridge for."""
+    found = server_networks(db, node_id)
+    routers = {router_id for network_id in found for router_id in routers_of(db, network_id)}
+    found |= {network.id for network in db.rows(Network, external=True)}
+    for router_id in routers:
+        router = db.get(Router, router_id)
+        if router is not None and router_is_served(db, node_id, router):
+            ports = db.rows(Port, device_id=router.id, device_owner=ROUTER_INTERFACE)
+            found |= {port.network_id for port in ports}
+    return found

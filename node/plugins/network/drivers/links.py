@@ -154,6 +154,8 @@ class Links:
 
     def remove(self, name: str, namespace: str = "") -> bool:
         """Remove a link; say whether there was one."""
+        if not namespace and _index(name) is None:
+            return False
 
         def drop(netlink: Socket) -> bool:
             index = _index(name)
