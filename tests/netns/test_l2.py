@@ -388,3 +388,16 @@ def test_a_host_firewall_that_drops_is_named(site: Site) -> None:
         if name == "network.host_firewall" and not ok
     ]
     assert "ip filter FORWARD" in says[0]
+
+
+def test_after_a_reboot_no_port_counts_as_plugged(site: Site) -> None:
+    _network, subnet = site.network()
+    lost, kept = (site.port(subnet, f"10.0.0.{number}") for number in (11, 12))
+    site.settle()
+    run("ip", "link", "del", tap_name(lost.id))
+    site.restart()
+    site.reconcilers[2].start()
+    assert site.db.must(Port, lost.id).have == ""
+    assert site.db.must(Port, kept.id).have == "active"
+    site.settle()
+    assert site.db.must(Port, lost.id).have == "active"

@@ -48,6 +48,15 @@ class PortSync(Reconciler):
         self._network_of: dict[str, str] = {}
         """Of plugged ports: what is left to look at when a row is gone."""
 
+    def start(self) -> None:
+        """Take back what rows say of taps that are gone, as after a reboot: servers must wait for them."""
+        links = self._bridges.links.names()
+        ports = local_ports(self.control.db, self.control.node_id)
+        lost = [port for port in ports if port.have and tap_name(port.id) not in links]
+        if lost:
+            now = self.control.clock.now_us()
+            self.control.commit([patch(Port, port.id, have="", updated_at=now) for port in lost])
+
     def keys(self) -> Iterable[str]:
         """Return the ports of this node and the taps that no port justifies."""
         ports = {
