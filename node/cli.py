@@ -99,20 +99,21 @@ def doctor(config_path: Path | None, as_json: bool) -> None:
     from node.config import load
     from node.doctor import examine, needs_of
     from node.doctor.machine import LocalMachine
+    from node.errors import NodeError
+    from node.observe.admin import ask
 
-    checks = examine(LocalMachine(), needs_of(load(config_path, others_allowed=True)))
+    config = load(_usual(config_path), others_allowed=True)
+    try:
+        ask(config.state_dir, "status")
+        is_running = True
+    except NodeError:
+        is_running = False
+    checks = examine(LocalMachine(), needs_of(config, is_running=is_running))
     for check in checks:
         if as_json:
             click.echo(msgspec.json.encode(check))
             continue
-        mark, colour = (
-            ("ok", "green")
-            if check.ok
-            else ("FAIL", "red")
-            if check.is_needed
-            else ("warn", "yellow")
-        )
-        click.echo(f"{click.style(f'{mark:5}', fg=colour)} {check.name}: {check.detail}")
+        click.echo(f"{_mark(check.ok, check.is_needed)} {check.name}: {check.detail}")
         if not check.ok:
             click.echo(f"      -> {check.mend}")
     missing = [check.name for check in checks if not check.ok and check.is_needed]
@@ -134,12 +135,10 @@ def status(config_path: Path | None, as_json: bool) -> None:
         if not isinstance(value, list):
             click.echo(f"{name}: {value}")
     for entry in found.get("health", []):
-        mark, colour = ("ok", "green") if entry["ok"] else ("FAIL", "red")
-        click.echo(f"{click.style(f'{mark:5}', fg=colour)} {entry['name']}: {entry['detail']}")
+        click.echo(f"{_mark(entry['ok'])} {entry['name']}: {entry['detail']}")
     for plugin in found.get("plugins", []):
-        mark, colour = ("FAIL", "red") if plugin["error"] else ("ok", "green")
         detail = plugin["error"] or f"from {plugin['source']}"
-        click.echo(f"{click.style(f'{mark:5}', fg=colour)} plugin {plugin['name']}: {detail}")
+        click.echo(f"{_mark(not plugin['error'])} plugin {plugin['name']}: {detail}")
     if not all(entry["ok"] for entry in found.get("health", [])):
         sys.exit(1)
 
@@ -188,14 +187,24 @@ def metrics(config_path: Path | None) -> None:
     click.echo(_ask(config_path, "metrics"), nl=False)
 
 
+def _mark(ok: bool, is_needed: bool = True) -> str:  # noqa: FBT001, FBT002
+    if ok:
+        return click.style("ok   ", fg="green")
+    return click.style("FAIL ", fg="red") if is_needed else click.style("warn ", fg="yellow")
+
+
+def _usual(config_path: Path | None) -> Path | None:
+    return config_path or next((path for path in USUAL_CONFIGS if path.exists()), None)
+
+
 def _ask(config_path: Path | None, command: str, **arguments: object) -> Any:
     from node.config import load
     from node.errors import NodeError
     from node.observe.admin import ask
 
-    path = config_path or next((path for path in USUAL_CONFIGS if path.exists()), None)
     try:
-        return ask(load(path, others_allowed=True).state_dir, command, **arguments)
+        state_dir = load(_usual(config_path), others_allowed=True).state_dir
+        return ask(state_dir, command, **arguments)
     except NodeError as error:
         raise click.ClickException(error.message) from error
 

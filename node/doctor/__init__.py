@@ -12,8 +12,10 @@ from node.doctor.resources import resource_checks
 __all__ = ["Check", "Machine", "Needs", "examine", "needs_of"]
 
 
-def needs_of(config: Config) -> Needs:
-    """Return what a node with this configuration takes of its machine."""
+def needs_of(config: Config, *, is_running: bool = False) -> Needs:
+    """Return what a node with this configuration takes of its machine; the ports of a running one are its own."""
+    if is_running:
+        return Needs(state_dir=str(config.state_dir))
     api = config.section(ApiSection)
     ports = [(api.listen, api.port)]
     if api.plain_port:

@@ -1,5 +1,6 @@
 """The command starts fast, fails with a sentence, and takes commands of plugins."""
 
+import json
 import subprocess
 import sys
 import time
@@ -144,6 +145,22 @@ def test_reconcilers_are_listed_paused_and_resumed(config: Path) -> None:
     assert "p9: failed 4 times: no such bridge" in listed
     assert [" started " in text for text in (listed, stopped, resumed)] == [True, False, True]
     assert " paused " in stopped
+
+
+def test_doctor_speaks_json_too_and_knows_a_running_node(config: Path) -> None:
+    def ports() -> list[str]:
+        _, output = run("doctor", "--json", "--config", str(config))
+        found = [json.loads(line) for line in output.splitlines()]
+        assert all(check["ok"] or check["mend"] for check in found)
+        return [check["name"] for check in found if check["name"].startswith("port ")]
+
+    assert ports() == ["port 7443"]
+    server = AdminServer(config.parent / "state", {"status": dict})
+    server.start()
+    try:
+        assert ports() == []
+    finally:
+        server.stop()
 
 
 def test_metrics_are_printed_as_they_are(config: Path) -> None:

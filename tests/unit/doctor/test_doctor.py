@@ -137,6 +137,7 @@ def test_an_old_qemu_is_refused_with_the_way_to_a_new_one() -> None:
 def test_ports_come_from_the_configuration() -> None:
     config = Config({"api": ApiSection(listen="192.0.2.1", port=8443, plain_port=5000)})
     assert needs_of(config).ports == (("192.0.2.1", 8443), ("127.0.0.1", 5000))
+    assert needs_of(config, is_running=True).ports == ()
 
 
 def test_this_machine_answers_every_question() -> None:
