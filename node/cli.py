@@ -187,7 +187,7 @@ def metrics(config_path: Path | None) -> None:
     click.echo(_ask(config_path, "metrics"), nl=False)
 
 
-def _mark(ok: bool, is_needed: bool = True) -> str:  # noqa: FBT001, FBT002
+def _mark(ok: bool, is_needed: bool = True) -> str:  # noqa: FBT002
     if ok:
         return click.style("ok   ", fg="green")
     return click.style("FAIL ", fg="red") if is_needed else click.style("warn ", fg="yellow")
