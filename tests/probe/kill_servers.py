@@ -136,6 +136,9 @@ class Lab:
             "links": [line.split()[0] for line in _output("ip", "-br", "link").splitlines()],
             "rules": sorted({line.strip().partition("counter")[0] for line in rules}),
             "files": sorted(str(path) for path in (self.place.state / "instances").rglob("*")),
+            "traces": sorted(
+                str(path) for path in (self.place.state / "libvirt").rglob("*instance-*")
+            ),
             "servers": [s["id"] for s in self.get("/compute/v2.1/servers")["servers"]],
             "ports": sorted(p["id"] for p in self.get("/network/v2.0/ports")["ports"]),
             "quota": [f"{name} {limits[name]}" for name in sorted(limits) if "Used" in name],

@@ -159,11 +159,15 @@ class LibvirtDaemon:
         if self.root.exists():
             shutil.rmtree(self.root)
 
+    def forget_log(self, domain: str) -> None:
+        """Remove what QEMU said as a domain; libvirt never does."""
+        (self.root / "log" / "qemu" / f"{domain}.log").unlink(missing_ok=True)
+
     def _prepare(self) -> None:
         stamp = self.root / "run" / "hedgerow-boot-id"
         with contextlib.suppress(OSError):
             if stamp.read_text() != boot_id():
-                shutil.rmtree(self.root / "run")
+                self._forget_boot()
         for name in PLACES:
             (self.root / name).mkdir(parents=True, exist_ok=True)
         self.root.chmod(0o700)
@@ -175,6 +179,13 @@ class LibvirtDaemon:
         with contextlib.suppress(OSError):
             if log.stat().st_size > _LOG_LIMIT_BYTES:
                 log.replace(log.with_suffix(".log.1"))
+
+    def _forget_boot(self) -> None:
+        """Remove what names processes and sockets of the machine's last boot."""
+        guests = self.root / "lib" / "qemu"
+        for leftover in [*guests.glob("domain-*"), *guests.glob("channel/target/domain-*")]:
+            shutil.rmtree(leftover, ignore_errors=True)
+        shutil.rmtree(self.root / "run")
 
     def _spawn(self) -> None:
         places = [f"{name}:{place}" for name, place in PLACES.items()]

@@ -1,6 +1,8 @@
 """Domain XML, console logs, the KVM probe, host facts."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -10,7 +12,7 @@ from node.plugins.compute import console
 from node.plugins.compute.domain_xml import DiskPlan, DomainPlan, InterfacePlan, domain_xml
 from node.plugins.compute.host import boot_id, node_resources, process_start
 from node.plugins.compute.kvm_probe import probe_kvm
-from node.plugins.compute.libvirt_daemon import LibvirtDaemon
+from node.plugins.compute.libvirt_daemon import LibvirtDaemon, end_guests
 from node.sdk import Unavailable
 
 PLAN = DomainPlan(
@@ -141,3 +143,22 @@ def test_a_state_directory_too_deep_for_a_socket_is_said(tmp_path: Path) -> None
     with pytest.raises(Unavailable, match="too long"):
         daemon.ensure()
     daemon.erase()
+
+
+def test_teardown_spares_a_process_that_only_has_the_id(tmp_path: Path) -> None:
+    run = tmp_path / "run" / "qemu"
+    run.mkdir(parents=True)
+    (run / "instance-1.pid").write_text(str(os.getpid()))
+    (run / "instance-2.pid").write_text("not a number")
+    assert end_guests(tmp_path) == 0
+
+
+def test_teardown_ends_the_guests_of_its_daemon(tmp_path: Path) -> None:
+    run = tmp_path / "run" / "qemu"
+    run.mkdir(parents=True)
+    code = "import sys, time; time.sleep(60)"
+    argv = [sys.executable, "-c", code, "-name", "guest=instance-1,debug-threads=on"]
+    with subprocess.Popen(argv) as guest:
+        (run / "instance-1.pid").write_text(str(guest.pid))
+        assert end_guests(tmp_path) == 1
+        assert guest.wait(5) == -9

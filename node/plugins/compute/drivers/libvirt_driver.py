@@ -22,6 +22,7 @@ from node.plugins.compute.drivers.hypervisor import (
 from node.plugins.compute.drivers.libvirt_loop import call_within, event_loop
 from node.plugins.compute.host import architecture
 from node.plugins.compute.libvirt_daemon import LibvirtDaemon
+from node.plugins.compute.names import instance_name
 
 T = TypeVar("T")
 log = logging.getLogger("hedgerow.compute")
@@ -135,6 +136,7 @@ class LibvirtHypervisor:
     def undefine(self, server_id: str) -> None:
         """Forget a domain that does not run."""
         self._domain("undefine", server_id, lambda domain: domain.undefineFlags(_UNDEFINE) or True)
+        self._daemon.forget_log(instance_name(server_id))
 
     def _domain(
         self, what: str, server_id: str, verb: Callable[[Any], T], timeout_s: float = _CALL_S
