@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from node.plugins.identity import role_rules
 from node.plugins.identity.tables import (
-    ROW_TYPES,
+    REMEMBERED,
     SYSTEM,
     ApplicationCredential,
     Assignment,
@@ -75,7 +75,7 @@ class Directory:
         if version == self._version:
             return
         self._version = version
-        generation = self.db.generation(*ROW_TYPES)
+        generation = self.db.generation(*REMEMBERED)
         if generation != self._generation:
             self._generation = generation
             self._forget()

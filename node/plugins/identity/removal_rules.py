@@ -9,6 +9,7 @@ from node.plugins.identity.tables import (
     Credential,
     Group,
     Implication,
+    LoginFailures,
     Membership,
     Project,
     Role,
@@ -28,6 +29,7 @@ def user_ops(db: Reader, user: User) -> list[AnyOp]:
         *_all(db.rows(Credential, user_id=user.id)),
         *_all(db.rows(ApplicationCredential, user_id=user.id)),
         *_all(db.rows(StoredAccessRule, user_id=user.id)),
+        delete(LoginFailures, user.id),
         *_all(db.rows(Trust, trustor_user_id=user.id)),
         *_all(db.rows(Trust, trustee_user_id=user.id)),
     ]

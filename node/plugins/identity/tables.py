@@ -33,10 +33,20 @@ class User(Row, kw_only=True):
     password_hash: str = ""
     """argon2id, in its PHC form; empty: no password was set."""
     password_expires_at: int = 0
+    password_history: tuple[str, ...] = ()
+    """Earlier hashes, newest first, as many as must not be used again."""
     tokens_valid_from: int = 0
     """Tokens issued before are dead: the password changed or the user was disabled."""
     options: dict[str, Any] = {}
     extra: dict[str, Any] = {}
+
+
+class LoginFailures(Row, kw_only=True):
+    """Wrong passwords in a row, kept where locking out is switched on. The id is the user's."""
+
+    __table__ = Table(name="identity_login_failures")
+
+    failures: int
 
 
 class Project(Row, kw_only=True):
@@ -268,7 +278,10 @@ ROW_TYPES: tuple[type[Row], ...] = (
     Consumer,
     FernetKey,
     Revocation,
+    LoginFailures,
 )
+REMEMBERED: tuple[type[Row], ...] = ROW_TYPES[:-1]
+"""Those that decide about tokens: a wrong password changes nothing about those."""
 
 DEFAULT_DOMAIN = "default"
 SYSTEM = "all"

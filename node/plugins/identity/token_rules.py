@@ -1,5 +1,6 @@
 """Logins: who somebody is by which methods, and for which scope the token is."""
 
+from node.plugins.identity.compliance_rules import prove
 from node.plugins.identity.directory import Directory, directory
 from node.plugins.identity.faults import unauthenticated
 from node.plugins.identity.password_rules import Passwords
@@ -17,7 +18,7 @@ from node.plugins.identity.token_bodies import (
     expecting,
 )
 from node.plugins.identity.token_store import Session, open_token
-from node.sdk import BadRequest, Context, Forbidden, Frozen, Unauthorized
+from node.sdk import BadRequest, Context, Forbidden, Frozen, NotFound, Unauthorized
 
 
 class Login(Frozen):
@@ -43,6 +44,7 @@ def authenticate(passwords: Passwords, ctx: Context, identity: Identity) -> Logi
 
     Raises:
         Unauthorized: 401, a method fails or they name different users.
+        NotFound: 404, the token that is shown does not hold.
         BadRequest: 400, a method's part of the body is missing.
     """
     if not identity.methods:
@@ -52,7 +54,7 @@ def authenticate(passwords: Passwords, ctx: Context, identity: Identity) -> Logi
     for method in dict.fromkeys(identity.methods):
         match method, identity:
             case "password", Identity(password=PasswordMethod() as given):
-                found = _by_password(passwords, known, given, ctx.now())
+                found = _by_password(passwords, ctx, given)
             case "token", Identity(token=TokenMethod() as given):
                 found = _by_token(ctx, given)
             case "application_credential", Identity(
@@ -109,22 +111,18 @@ def find_domain(known: Directory, ref: DomainRef) -> Project | None:
     return known.domain_named(ref.name)
 
 
-def _by_password(
-    passwords: Passwords, known: Directory, given: PasswordMethod, now_us: int
-) -> Login:
-    user = find_user(known, given.user)
-    fits = passwords.check(user.password_hash if user else "", given.user.password)
-    if user is None or not fits or known.active_user(user.id) is None:
-        raise unauthenticated()
-    if user.password_expires_at and user.password_expires_at <= now_us:
+def _by_password(passwords: Passwords, ctx: Context, given: PasswordMethod) -> Login:
+    found = find_user(directory(ctx.db), given.user)
+    user = prove(passwords, ctx, found, given.user.password)
+    if user.password_expires_at and user.password_expires_at <= ctx.now():
         raise Unauthorized(f"The password is expired and needs to be changed for user: {user.id}.")
     return Login(user=user, methods=("password",))
 
 
 def _by_token(ctx: Context, given: TokenMethod) -> Login:
     parent = open_token(ctx.db, given.id, ctx.now())
-    if parent is None:
-        raise unauthenticated()
+    if parent is None:  # not 401: as in Keystone, where the token is looked for first
+        raise NotFound("Failed to validate token")
     if parent.claims.trust_id:
         raise Forbidden("A trust-scoped token cannot be used to get another token.")
     methods = parent.claims.methods

@@ -9,6 +9,7 @@ from typing import Any
 
 from node.plugins.identity.bodies import UserBody, changes, given, parse
 from node.plugins.identity.change_rules import create, find, stamps, update
+from node.plugins.identity.compliance_rules import expiry, history, prove, refuse_reuse
 from node.plugins.identity.directory import directory
 from node.plugins.identity.domain_rules import home_domain, listing_domain, must_be_domain
 from node.plugins.identity.faults import missing, unauthenticated
@@ -48,6 +49,7 @@ def create_user(passwords: Passwords, ctx: Context) -> dict[str, Any]:
     domain_id = given(body.domain_id) or home_domain(ctx)
     default_project_id = _default_project(ctx, given(body.default_project_id))
     password = _checked_password(given(body.password))
+    options = _options({}, given(body.options))
     user = User(
         id=ctx.ids.hex(),
         name=body.name,
@@ -56,7 +58,8 @@ def create_user(passwords: Passwords, ctx: Context) -> dict[str, Any]:
         default_project_id=default_project_id,
         description=given(body.description),
         password_hash=passwords.hash(password) if password is not None else "",
-        options=_options({}, given(body.options)),
+        password_expires_at=expiry(ctx, options) if password is not None else 0,
+        options=options,
         extra=extra,
         **stamps(ctx),
     )
@@ -131,11 +134,12 @@ def update_user(passwords: Passwords, ctx: Context, user_id: str) -> dict[str, A
     def fields_of(user: User) -> dict[str, Any]:
         if domain_id not in (None, user.domain_id):
             raise BadRequest("Cannot change Domain ID")
-        return {
-            **sent,
-            "extra": {**user.extra, **extra},
-            "options": _options(user.options, options),
-        }
+        merged = _options(user.options, options)
+        renewed: dict[str, Any] = {}
+        if "password_hash" in sent:
+            renewed["password_history"] = history(ctx, user)
+            renewed["password_expires_at"] = expiry(ctx, merged) if sent["password_hash"] else 0
+        return {**sent, **renewed, "extra": {**user.extra, **extra}, "options": merged}
 
     user = update(ctx, User, "user", user_id, fields_of, name=sent.get("name", ""))
     return {"user": user_view(ctx, user)}
@@ -148,14 +152,12 @@ def change_password(passwords: Passwords, ctx: Context, user_id: str) -> None:
         Unauthorized: 401, the present password is another, or there is no such user.
     """
     body = ctx.body.user
-    user = ctx.db.get(User, user_id)
-    fits = passwords.check(user.password_hash if user else "", body.original_password)
-    if user is None or not fits or directory(ctx.db).active_user(user_id) is None:
-        raise unauthenticated()
+    user = prove(passwords, ctx, ctx.db.get(User, user_id), body.original_password)
     if user.options.get("lock_password"):
         raise Forbidden(
             f"The password of user {user_id} is locked: an administrator has to change it."
         )
+    refuse_reuse(passwords, ctx, user, body.password)
     password_hash = passwords.hash(_checked_password(body.password) or "")
 
     def fields_of(row: User) -> dict[str, Any]:
@@ -163,8 +165,9 @@ def change_password(passwords: Passwords, ctx: Context, user_id: str) -> None:
             raise unauthenticated()
         return {
             "password_hash": password_hash,
+            "password_history": history(ctx, row),
+            "password_expires_at": expiry(ctx, row.options),
             "tokens_valid_from": ctx.now(),
-            "password_expires_at": 0,
         }
 
     update(ctx, User, "user", user_id, fields_of)
