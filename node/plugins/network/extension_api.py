@@ -49,6 +49,11 @@ EXTENSIONS: tuple[tuple[str, str, str], ...] = (
     ("project-id", "project_id field enabled", "project_id beside tenant_id."),
     ("provider", "Provider Network", "How a network is carried."),
     ("quotas", "Quota management support", "Limits of projects."),
+    (
+        "quota-check-limit",
+        "Quota engine limit check",
+        "Limits below the usage are refused on demand.",
+    ),
     ("quota_details", "Quota details management support", "Limits with what is used."),
     ("rbac-policies", "RBAC Policies", "Networks offered to single projects."),
     (

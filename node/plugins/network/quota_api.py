@@ -3,14 +3,17 @@
 Source: https://docs.openstack.org/api-ref/network/v2/#quotas-extension-quotas
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from node.plugins.network import converters as to
 from node.plugins.network import quota_rules as rules
-from node.plugins.network.faults import disallowed
+from node.plugins.network.faults import conflict, disallowed
 from node.plugins.network.revise import quota_counter
 from node.plugins.network.tables import NetworkQuota
 from node.sdk import AnyOp, BadRequest, Context, Route, delete, put
+
+_MODES = ("tenant_id", "project_id", "check_limit", "force")
 
 
 def list_quotas(ctx: Context) -> dict[str, Any]:
@@ -60,15 +63,14 @@ def update_quota(ctx: Context, project_id: str) -> dict[str, Any]:
     wish = ctx.body.get("quota")
     if not isinstance(wish, dict):
         raise BadRequest("Unable to find 'quota' in request body")
-    wish = {
-        name: value
-        for name, value in wish.items()
-        if name not in ("tenant_id", "project_id", "force")
-    }
+    checked = _flag(wish.get("check_limit")) and not _flag(wish.get("force"))
+    wish = {name: value for name, value in wish.items() if name not in _MODES}
     unknown = [name for name in wish if name not in rules.DEFAULTS]
     if unknown:
         raise BadRequest(f"Unrecognized attribute(s) '{', '.join(unknown)}'")
     given = {name: _limit(name, value) for name, value in wish.items()}
+    if checked:
+        _refuse_below_usage(ctx, project_id, given)
 
     def plan() -> tuple[list[AnyOp], dict[str, int]]:
         row = ctx.db.get(NetworkQuota, project_id)
@@ -85,6 +87,23 @@ def update_quota(ctx: Context, project_id: str) -> dict[str, Any]:
 def delete_quota(ctx: Context, project_id: str) -> None:
     """Give a project the default limits again."""
     ctx.transact(lambda: ([delete(NetworkQuota, project_id)], None), frees=True)
+
+
+def _refuse_below_usage(ctx: Context, project_id: str, limits: Mapping[str, int]) -> None:
+    used = {name: ctx.db.counter(quota_counter(project_id, name)) for name in limits}
+    low = [name for name, limit in limits.items() if 0 <= limit < used[name]]
+    if low:
+        raise conflict(
+            "InvalidQuotaValue",
+            f"Change would make usage less than 0 for the following resources: {low}.",
+        )
+
+
+def _flag(value: Any) -> bool:
+    try:
+        return to.boolean(value) if value is not None else False
+    except ValueError as error:
+        raise BadRequest(f"Invalid input for check_limit. Reason: {error}.") from error
 
 
 def _limit(name: str, value: Any) -> int:

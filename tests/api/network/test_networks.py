@@ -102,6 +102,8 @@ def test_quota(admin: Caller, member: Caller) -> None:
     assert member.get("/quotas/project-1/default")["quota"]["network"] == 100
     assert member.get("/quotas/project-1/defaults")["quota"]["network"] == 100
     assert details["network"] == {"limit": 1, "used": 1, "reserved": 0}
+    low = {"quota": {"network": 0, "check_limit": True}}
+    refused(admin.put("/quotas/project-1", low), 409, "InvalidQuotaValue")
     member.delete(f"/networks/{made['id']}")
     member.make("/networks", "network")
 
