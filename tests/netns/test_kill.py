@@ -37,7 +37,7 @@ def _dnsmasqs(site: Site) -> int:
     count = 0
     for process in Path("/proc").glob("[0-9]*"):
         try:
-            count += f"--pid-file={site.directory}" in (process / "cmdline").read_text()
+            count += f"--pid-file={site.planes.dhcp.directory}" in (process / "cmdline").read_text()
         except OSError:
             continue
     return count

@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from pathlib import Path
 
 import pytest
 
@@ -45,6 +46,15 @@ def test_guest_gets_its_address_and_talks_to_its_neighbour(site: Site) -> None:
 
     answer = two.run("busybox", "nslookup", "first.openstacklocal", "10.0.0.2")
     assert "10.0.0.11" in answer
+
+    pid = (site.planes.dhcp.directory / network.id / "pid").read_text().strip()
+    assert Path(f"/proc/{pid}").stat().st_uid != 0, "dnsmasq talks to strangers: not as root"
+    late = site.guest(subnet, "10.0.0.13", security_group_ids=(group.id,), dns_name="late")
+    site.settle()
+    assert late.dhcp()["ip"] == "10.0.0.13"
+    assert "10.0.0.13" in two.run("busybox", "nslookup", "late.openstacklocal", "10.0.0.2")
+    still = (site.planes.dhcp.directory / network.id / "pid").read_text().strip()
+    assert still == pid, "a new guest is no reason to restart dnsmasq"
 
 
 def test_nothing_comes_in_without_a_rule_and_answers_do(site: Site) -> None:
@@ -223,7 +233,7 @@ def test_the_world_comes_back_when_somebody_breaks_it(site: Site) -> None:
     two.dhcp()
     before = site.planes.inventory()
 
-    pid = int((site.directory / "network/dhcp" / network.id / "pid").read_text())
+    pid = int((site.planes.dhcp.directory / network.id / "pid").read_text())
     os.kill(pid, signal.SIGKILL)
     run("nft", "delete", "table", "bridge", "hedgerow_sg")
     run("nft", "delete", "table", "inet", "hedgerow_ct")
@@ -250,7 +260,7 @@ def test_a_restarted_daemon_disturbs_nothing(site: Site) -> None:
     site.settle()
     one.static()
     two.static()
-    pid_file = site.directory / "network/dhcp" / network.id / "pid"
+    pid_file = site.planes.dhcp.directory / network.id / "pid"
     pid = pid_file.read_text()
     with Pinger(two, "10.0.0.11") as pinger:
         eventually(lambda: pinger.answers() > 2, "no answers")
@@ -296,7 +306,7 @@ def test_nothing_is_left_when_the_rows_are_gone(site: Site) -> None:
         "namespaces": [],
         "dhcp": [],
     }
-    assert not (site.directory / "network/dhcp" / network.id).exists()
+    assert not (site.planes.dhcp.directory / network.id).exists()
     assert tap not in run("nft", "list", "ruleset")
     assert bridge_name(network.id) not in run("nft", "list", "ruleset")
     site.planes.teardown()

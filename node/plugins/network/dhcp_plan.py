@@ -117,8 +117,8 @@ def host_name(port: Port, address: str) -> str:
     return f"host-{re.sub('[.:]', '-', ipaddress.ip_address(address).exploded if ':' in address else address)}"
 
 
-def arguments(plan: DhcpPlan, directory: str) -> list[str]:
-    """Return the command line of a network's dnsmasq; its files are in `directory`."""
+def arguments(plan: DhcpPlan, directory: str, user: str) -> list[str]:
+    """Return the command line of a network's dnsmasq; its files are in `directory`, which `user` may read."""
     return [
         "dnsmasq",
         "--conf-file=/dev/null",
@@ -140,7 +140,7 @@ def arguments(plan: DhcpPlan, directory: str) -> list[str]:
         "--dhcp-no-override",
         f"--domain={plan.domain}",
         f"--local=/{plan.domain}/",
-        "--user=root",
+        f"--user={user}",
         "--dhcp-lease-max=65536",
         *(f"--dhcp-range={value}" for value in plan.ranges),
         *(f"--listen-address={address.partition('/')[0]}" for address in plan.veth.addresses),

@@ -1,5 +1,6 @@
 """Serves DHCP, DNS and metadata to the networks that this node's servers are on."""
 
+import contextlib
 import logging
 import shutil
 import threading
@@ -8,7 +9,7 @@ from pathlib import Path
 
 from node.plugins.network.dhcp_plan import DhcpPlan, arguments, dhcp_plan, kept_leases, stale_leases
 from node.plugins.network.drivers.dns_relay import DnsRelay
-from node.plugins.network.drivers.dnsmasq import Dnsmasq
+from node.plugins.network.drivers.dnsmasq import Dnsmasq, unprivileged_user
 from node.plugins.network.drivers.metadata_server import MetadataServer
 from node.plugins.network.drivers.namespaces import Namespaces
 from node.plugins.network.names import dhcp_link, dhcp_namespace
@@ -47,7 +48,7 @@ class Dhcp:
         self._namespaces = namespaces
         self._metadata = metadata
         self._relay = relay
-        self._directory = directory
+        self.directory = directory
         self._seen: dict[str, int] = {}
         """Up to which revision each network's service knows the rows."""
         self._network_of: dict[str, str] = {}
@@ -94,8 +95,8 @@ class Dhcp:
             for name in self._namespaces.names()
             if name.startswith(prefix)
         }
-        if self._directory.is_dir():
-            found |= {entry.name for entry in self._directory.iterdir()}
+        if self.directory.is_dir():
+            found |= {entry.name for entry in self.directory.iterdir()}
         return found
 
     def _lock_of(self, network_id: str) -> threading.Lock:
@@ -138,7 +139,7 @@ class Dhcp:
                     kept_leases(dnsmasq.leases(), plan.owners)
                 )
         dnsmasq.ensure(
-            arguments(plan, str(dnsmasq.directory)),
+            arguments(plan, str(dnsmasq.directory), unprivileged_user()),
             {"hosts": plan.hosts, "names": plan.names, "options": plan.options},
         )
         self._relay.listen(plan.namespace)
@@ -160,13 +161,18 @@ class Dhcp:
                 del self._network_of[port_id]
 
     def _dnsmasq(self, network_id: str) -> Dnsmasq:
-        return Dnsmasq(self._directory / network_id, dhcp_namespace(network_id), self._namespaces)
+        return Dnsmasq(self.directory / network_id, dhcp_namespace(network_id), self._namespaces)
 
     def clear(self) -> None:
         """Remove all services and the directory."""
         for network_id in self.served():
             self.remove(network_id)
-        shutil.rmtree(self._directory, ignore_errors=True)
+        shutil.rmtree(self.directory, ignore_errors=True)
+        for parent in list(self.directory.parents)[
+            :2
+        ]:  # ours alone, and one that other nodes may share
+            with contextlib.suppress(OSError):
+                parent.rmdir()
 
 
 class DhcpSync(Reconciler):

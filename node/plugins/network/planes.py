@@ -1,5 +1,6 @@
 """The data plane of this node, put together: reconcilers, listing, and taking all of it down."""
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -39,7 +40,12 @@ class Planes:
         self.bridges = Bridges(control, self.links, self.namespaces)
         self.security = Security(control, self.namespaces)
         self.dhcp = Dhcp(
-            control, self.bridges, self.namespaces, self.metadata, self.relay, directory / "dhcp"
+            control,
+            self.bridges,
+            self.namespaces,
+            self.metadata,
+            self.relay,
+            run_directory(control),
         )
         self.watch = LinkWatch(self._link_gone)
         self.routers = Routers(self.bridges, self.namespaces, self.metadata, self.adverts)
@@ -137,6 +143,12 @@ class Planes:
         if not isinstance(found, ServerMetadata):
             raise KeyError(port.device_id)
         return found
+
+
+def run_directory(control: Control) -> Path:
+    """Return where the files of dnsmasq are: it is not root, and the state directory is root's alone."""
+    digest = hashlib.sha256(str(control.config.state_dir.absolute()).encode()).hexdigest()
+    return Path("/run/hedgerow") / digest[:16] / "dhcp"
 
 
 def reconcilers(control: Control) -> Sequence[Reconciler]:

@@ -46,7 +46,7 @@ def test_a_guest_has_an_entry_a_name_and_routes() -> None:
     )
     assert "option:mtu,1442" in plan.options.splitlines()
     assert plan.veth.addresses == ("10.0.0.2/24", "169.254.169.254/32")
-    assert "--interface=dhcp0" in arguments(plan, "/d")
+    assert "--interface=dhcp0" in arguments(plan, "/d", "nobody")
 
 
 def test_no_gateway_no_router_option() -> None:

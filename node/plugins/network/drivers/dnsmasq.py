@@ -5,6 +5,7 @@ Files that it reads again on SIGHUP are changed in place; other changes are chan
 """
 
 import os
+import pwd
 import shutil
 import signal
 import subprocess
@@ -16,6 +17,14 @@ from node.plugins.network.drivers.namespaces import Namespaces
 
 _STOP_S = 3.0
 _POLL_S = 0.005
+_READABLE_DIRECTORY = 0o755
+_READABLE_FILE = 0o644
+
+
+def unprivileged_user() -> str:
+    """Return the user that dnsmasq becomes once it has its sockets."""
+    names = {entry.pw_name for entry in pwd.getpwall()}
+    return "dnsmasq" if "dnsmasq" in names else "nobody"
 
 
 class DnsmasqError(Exception):
@@ -46,7 +55,12 @@ class Dnsmasq:
         Raises:
             DnsmasqError: it did not start; says what it said.
         """
-        self.directory.mkdir(parents=True, exist_ok=True)
+        for directory in (*reversed(self.directory.parents[:3]), self.directory):
+            if (
+                not directory.exists()
+            ):  # whatever the umask: dnsmasq reads its files again as another user
+                directory.mkdir(exist_ok=True)
+                directory.chmod(_READABLE_DIRECTORY)
         changed = [name for name, text in files.items() if self._write(name, text)]
         pid = self.pid()
         if pid is not None and (restart or _command_line(pid) != list(argv)):
@@ -105,6 +119,7 @@ class Dnsmasq:
             pass
         fresh = path.with_suffix(".new")
         fresh.write_text(text)
+        fresh.chmod(_READABLE_FILE)
         fresh.replace(path)
         return True
 
