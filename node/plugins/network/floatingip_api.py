@@ -15,7 +15,7 @@ from node.plugins.network.collection import collection
 from node.plugins.network.converters import WishedAddress
 from node.plugins.network.faults import bad_request, disallowed, missing
 from node.plugins.network.floatingip_view import view
-from node.plugins.network.listing import Ask, shown
+from node.plugins.network.listing import Ask, owned, shown
 from node.plugins.network.revise import constrained, revise, stamps
 from node.plugins.network.sharing_rules import NetworkSight, is_admin
 from node.plugins.network.tables import FLOATING_IP, FloatingIp, Network, Port, Subnet
@@ -36,9 +36,10 @@ _COLUMNS = {
 def list_floatingips(ctx: Context) -> dict[str, Any]:
     """List the project's floating IPs; an admin sees all."""
     ask = Ask(ctx, rules.KIND, rules.KIND.by_name)
-    rows = ctx.db.rows(FloatingIp, **ask.columns(_COLUMNS))
+    columns = ask.columns(_COLUMNS)
     if not is_admin(ctx):
-        rows = [row for row in rows if row.project_id == ctx.project_id]
+        columns = owned(columns, ctx.project_id)
+    rows = ctx.db.rows(FloatingIp, **columns)
     idents = {row.port_id for row in rows if row.port_id}
     ports = {port.id: port for port in ctx.db.rows(Port, id=idents, order_by=())} if idents else {}
     return ask.answer([view(row, ports.get(row.port_id)) for row in rows], {})

@@ -119,6 +119,12 @@ class Ask:
         return f"{self.ctx.url(self.ctx.path)}?{urlencode(params)}"
 
 
+def owned(columns: dict[str, Any], project_id: str) -> dict[str, Any]:
+    """Return column filters that let through the rows of one project only."""
+    asked = columns.get("project_id", [project_id])
+    return {**columns, "project_id": [project_id] if project_id in asked else []}
+
+
 def ident(item: Item) -> str:
     """Return what a page's marker names an item by; a few sorts of items have no id of their own."""
     return str(item.get("id") or item.get("network_id") or item.get("name") or "")

@@ -10,7 +10,7 @@ from node.plugins.network import port_change, port_rules, secgroup_rules
 from node.plugins.network.attributes import parse_create, parse_update
 from node.plugins.network.collection import collection
 from node.plugins.network.faults import conflict, disallowed, missing
-from node.plugins.network.listing import Ask, shown
+from node.plugins.network.listing import Ask, owned, shown
 from node.plugins.network.network_api import find as find_network
 from node.plugins.network.port_attributes import KIND, check_policies
 from node.plugins.network.port_view import view
@@ -53,10 +53,7 @@ def list_ports(ctx: Context) -> dict[str, Any]:
     holders = _holders(ctx, ask.filters.get("fixed_ips", []))
     if holders is not None and "id" not in columns:
         columns["id"] = holders
-    rows = ctx.db.rows(Port, **columns)
-    if not _sees_all(ctx):
-        own = {row.id for row in ctx.db.rows(Network, project_id=ctx.project_id, order_by=())}
-        rows = [row for row in rows if row.project_id == ctx.project_id or row.network_id in own]
+    rows = ctx.db.rows(Port, **columns) if _sees_all(ctx) else _visible(ctx, columns)
     binding = _binding(ctx)
     return ask.answer([view(row, binding=binding) for row in rows], _TESTS)
 
@@ -137,6 +134,20 @@ def find(ctx: Context, port_id: str) -> Port:
         if network is not None and network.project_id == ctx.project_id:
             return row
     raise missing("port", port_id)
+
+
+def _visible(ctx: Context, columns: dict[str, Any]) -> list[Port]:
+    """Return the caller's ports and those on the caller's networks, in order of creation."""
+    networks = {row.id for row in ctx.db.rows(Network, project_id=ctx.project_id, order_by=())}
+    asked = columns.get("network_id")
+    networks = networks if asked is None else networks & set(asked)
+    rows = ctx.db.rows(Port, **owned(columns, ctx.project_id))
+    if not networks:
+        return rows
+    known = {row.id for row in rows}
+    others = ctx.db.rows(Port, **{**columns, "network_id": networks})
+    more = [row for row in others if row.id not in known]
+    return sorted([*rows, *more], key=lambda row: (row.created_at, row.id)) if more else rows
 
 
 def _sees_all(ctx: Context) -> bool:

@@ -12,7 +12,7 @@ from node.plugins.network import router_rules as rules
 from node.plugins.network.attributes import Wish, check_attributes, parse_create, parse_update
 from node.plugins.network.collection import collection
 from node.plugins.network.faults import conflict, disallowed
-from node.plugins.network.listing import Ask, shown
+from node.plugins.network.listing import Ask, owned, shown
 from node.plugins.network.revise import constrained, revise, stamps
 from node.plugins.network.router_find import find_router
 from node.plugins.network.router_view import view
@@ -26,9 +26,10 @@ _COLUMNS = {"id": "id", "name": "name", "project_id": "project_id", "description
 def list_routers(ctx: Context) -> dict[str, Any]:
     """List the project's routers; an admin sees all."""
     ask = Ask(ctx, rules.KIND, rules.KIND.by_name)
-    rows = ctx.db.rows(Router, **ask.columns(_COLUMNS))
+    columns = ask.columns(_COLUMNS)
     if not is_admin(ctx):
-        rows = [row for row in rows if row.project_id == ctx.project_id]
+        columns = owned(columns, ctx.project_id)
+    rows = ctx.db.rows(Router, **columns)
     return ask.answer([view(row) for row in rows], {})
 
 

@@ -249,6 +249,9 @@ def test_rbac_offers_a_network(member: Caller, other: Caller) -> None:
     rule = member.make("/rbac-policies", "rbac_policy", target_tenant="project-2", **offer)
     assert other.get(f"/networks/{net['id']}")["network"]["shared"] is True
     port = other.make("/ports", "port", network_id=net["id"])
+    assert port["id"] in {p["id"] for p in member.get("/ports")["ports"]}
+    assert [p["id"] for p in other.get("/ports")["ports"]] == [port["id"]]
+    assert member.get("/ports?project_id=project-2")["ports"][0]["id"] == port["id"]
     refused(member.delete(f"/rbac-policies/{rule['id']}"), 409, "RbacPolicyInUse")
     other.delete(f"/ports/{port['id']}")
     assert member.delete(f"/rbac-policies/{rule['id']}").status == 204
