@@ -125,6 +125,7 @@ class Lab:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         if who == "all":
+            eventually("the supervisor is dead", lambda: process.running_pid(self.place) is None)
             process.start(self.place)
 
     def world(self) -> dict[str, list[str]]:
