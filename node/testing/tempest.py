@@ -34,7 +34,15 @@ class Tempest:
         if stamp.exists() and stamp.read_text() == requirements.read_text():
             return
         venv.create(self._bin.parent, with_pip=True, clear=True)
-        argv: list[str | Path] = [self._bin / "python", "-m", "pip", "install", "-q", "-r", requirements]
+        argv: list[str | Path] = [
+            self._bin / "python",
+            "-m",
+            "pip",
+            "install",
+            "-q",
+            "-r",
+            requirements,
+        ]
         subprocess.run(argv, check=True, timeout=_INSTALL_S, stdin=subprocess.DEVNULL)
         stamp.write_text(requirements.read_text())
 
@@ -143,7 +151,7 @@ class Tempest:
         """Run tests and return what became of each: success, fail or skip. One without a result is left out."""
         listed = self._workspace / "tests.txt"
         listed.write_text("".join(f"{test}\n" for test in tests))
-        argv = ["ip", "netns", "exec", self._lab.netns, self._bin / "stestr", "run",
+        argv: list[str | Path] = ["ip", "netns", "exec", self._lab.netns, self._bin / "stestr", "run",
                 "--load-list", listed, "--concurrency", str(concurrency)]  # fmt: skip
         with (self._workspace / "run.log").open("wb") as log:
             subprocess.run(
