@@ -15,14 +15,16 @@ from node.cluster.consensus import Consensus
 from node.cluster.settings import RaftSettings
 from node.config import Config, NodeSection
 from node.control.placement import NodeRow
+from node.control.reconciler import Reconciler
 from node.control.runtime import NodeControl, Runtime
-from node.errors import DiskFull, NodeError, Unavailable
+from node.errors import Conflict, DiskFull, NodeError, Unavailable
 from node.ids import Ids, RandomIds
 from node.observe.admin import AdminServer, Command
+from node.observe.metrics import exposition
 from node.pluginhost import PluginHost
 from node.state.machine import Changes, Machine
 from node.state.reader import Readers
-from node.state.row import Row
+from node.state.row import Table
 from node.state.txn import Define, Insert, Refused, Txn, decode_outcome, encode_txn, insert, patch
 from node.types import Frozen, NodeId
 
@@ -70,21 +72,21 @@ class Node:
             readers=self.readers,
             propose=self.consensus.propose,
         )
-        reconcilers = [
-            r for _name, some in host.gather("reconcilers", control=self.control) for r in some
-        ]
-        self.runtime = Runtime(self.control, reconcilers)
+        self.runtime = Runtime(self.control, self._reconcilers())
         self.admin = AdminServer(self.directory, self._commands())
 
     def start(self) -> None:
         """Open the log, declare tables, seed rows, report this node, start the reconcilers."""
-        tables = [row_type.__table__ for row_type in self._row_types()]
-        self.machine.check_floor(tables)
+        tables = self._tables()
+        self.machine.check_floor(list(tables))
         held = self.machine.declared()
         self.consensus.start(_START_TIMEOUT_S)
-        for table in tables:
+        for table, plugin in tables.items():
             if table.name not in held or held[table.name].version < table.version:
-                self._propose(Define(table))
+                outcome = self._propose(Define(table))
+                if isinstance(outcome, Refused):
+                    self._refused(plugin, "row_types", f"table {table.name}", outcome)
+        self.host.services()  # the API process serves them; here they are looked at for `hedgerow status`
         self._seed()
         self.report()
         self.runtime.start()
@@ -93,7 +95,7 @@ class Node:
     def _seed(self) -> None:
         """Propose the rows that a new cluster begins with; those that exist are not proposed at all."""
         db = self.readers.reader()
-        for _name, ops in self.host.gather(
+        for plugin, ops in self.host.gather(
             "seed_rows", db=db, now_us=self.clock.now_us(), config=self.config
         ):
             for op in ops:
@@ -101,7 +103,21 @@ class Node:
                     continue
                 outcome = self._propose(op)
                 if isinstance(outcome, Refused) and outcome.reason not in _EXISTS:
-                    log.error("a first row was refused: %s", outcome.reason)
+                    self._refused(plugin, "seed_rows", f"{outcome.table} {outcome.id}", outcome)
+
+    def _refused(self, plugin: str, hook: str, what: str, outcome: Refused) -> None:
+        error = Conflict(f"{what} was refused: {outcome.reason}")
+        log.error("plugin %s: %s", plugin, error.message)
+        self.host.report(plugin, f"hook {hook}", error)
+
+    def _reconcilers(self) -> list[Reconciler]:
+        kept: dict[str, Reconciler] = {}
+        for plugin, some in self.host.gather("reconcilers", control=self.control):
+            for reconciler in some:
+                if kept.setdefault(reconciler.name, reconciler) is not reconciler:
+                    taken = Conflict(f"the name {reconciler.name} is taken")
+                    self.host.report(plugin, "hook reconcilers", taken)
+        return list(kept.values())
 
     def stop(self) -> None:
         """Stop in the opposite order; VMs and networks stay."""
@@ -141,11 +157,16 @@ class Node:
         elif any(getattr(row, key) != value for key, value in fields.items()):
             self._propose(patch(NodeRow, self.node_id, updated_at=now, **fields))
 
-    def _row_types(self) -> list[type[Row]]:
-        types: list[type[Row]] = [NodeRow]
-        for _name, row_types in self.host.gather("row_types"):
-            types.extend(row_types)
-        return types
+    def _tables(self) -> dict[Table, str]:
+        """Return the tables of all plugins, with the plugin; the first to name a table has it."""
+        kept: dict[str, tuple[Table, str]] = {NodeRow.__table__.name: (NodeRow.__table__, "core")}
+        for plugin, row_types in self.host.gather("row_types"):
+            for row_type in row_types:
+                table = row_type.__table__
+                if kept.setdefault(table.name, (table, plugin))[0] is not table:
+                    taken = Conflict(f"the table name {table.name} is taken")
+                    self.host.report(plugin, "hook row_types", taken)
+        return dict(kept.values())
 
     def _propose(self, *ops: object) -> object:
         txn = Txn(request_id=self.ids.uuid(), ops=ops)  # type: ignore[arg-type]
@@ -158,9 +179,18 @@ class Node:
         return {
             "status": self.status,
             "reconcilers": self.runtime.state,
+            "metrics": self.metrics,
             "pause": lambda name: self._pause(name, paused=True),
             "resume": lambda name: self._pause(name, paused=False),
         }
+
+    def metrics(self) -> str:
+        """Return this node's gauges in Prometheus' text format."""
+        own = {
+            "log_entry": self.consensus.status().applied_index,
+            "reconciler_failures": sum(len(state.failures) for state in self.runtime.state()),
+        }
+        return exposition([("core", own), *self.host.gather("metrics", control=self.control)])
 
     def _pause(self, name: str, *, paused: bool) -> dict[str, object]:
         if not self.runtime.pause(name, paused=paused):

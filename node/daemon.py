@@ -38,8 +38,12 @@ def run(config_path: Path | None) -> int:
     from node.config import LogSection, load
     from node.observe.log import configure
 
-    section = load(config_path, others_allowed=True).section(LogSection)
+    config = load(config_path, others_allowed=True)
+    section = config.section(LogSection)
     configure(section.level, section.format)
+    lock = _only_one(config.state_dir)
+    if lock is None:
+        return 1
     stop = threading.Event()
 
     def end(_signal: int, _frame: FrameType | None) -> None:
@@ -57,7 +61,26 @@ def run(config_path: Path | None) -> int:
     notify("STOPPING=1")
     for part in reversed(parts):
         part.stop()
+    os.close(lock)
     return 0
+
+
+def _only_one(directory: Path) -> int | None:
+    """Hold the state directory for this supervisor; None, and a line in the log, when another one has it."""
+    import fcntl
+
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    descriptor = os.open(directory / "run.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        log.critical(
+            "Another hedgerow runs on %s: stop that one first, or give this one a state_dir of its own",
+            directory,
+        )
+        return None
+    return descriptor
 
 
 class _Part:
@@ -172,7 +195,7 @@ def api(config_path: Path | None) -> int:
     directory = config.state_dir
     section = config.section(ApiSection)
     _wait_for(directory / STATE_FILE)
-    services = [service for _name, some in host.gather("services") for service in some]
+    services = host.services()
     names = [
         config.section(NodeSection).name or socket.gethostname(), "localhost", "127.0.0.1", "::1",
         *(name for name in (section.listen, section.public_host) if name and name not in _ANY_ADDRESS),
@@ -225,7 +248,9 @@ def _prepare(config_path: Path | None) -> "tuple[Config, PluginHost]":
     host.load(
         directory=directory, blocked=[name.strip() for name in section.block_plugins.split(",")]
     )
-    return load(config_path, host.sections()), host
+    sections = host.sections()
+    # A plugin that is broken leaves its section behind, which must not stop the node.
+    return load(config_path, sections, others_allowed=bool(host.failures())), host
 
 
 def _wait_for(path: Path) -> None:

@@ -1,9 +1,10 @@
 """Loads plugins: built-ins, installed ones (entry points) and one-file ones, all through the same seam.
 
-A plugin that cannot be loaded, or that names a hook that does not exist, is left out and reported; it never
-takes the node down.
+A plugin that cannot be loaded, that names a hook that does not exist, or whose hook fails or gives what it must not, is
+left out there and reported; it never takes the node down.
 """
 
+import functools
 import importlib
 import importlib.metadata
 import importlib.util
@@ -16,6 +17,11 @@ from typing import Any
 import pluggy
 
 from node import hookspecs
+from node.api.route import Service
+from node.config import BUILTIN_SECTIONS
+from node.control.reconciler import Reconciler
+from node.errors import NodeError
+from node.state.row import Row
 from node.types import Frozen
 
 log = logging.getLogger("hedgerow.plugins")
@@ -26,6 +32,15 @@ BUILTIN = (
     "node.plugins.network",
     "node.plugins.compute",
 )
+
+
+_MAPPINGS = frozenset({"config_sections", "node_facts", "metrics"})
+_LISTS = frozenset({"row_types", "services", "reconcilers", "seed_rows", "health"})
+_BETWEEN_PLUGINS = (
+    "token_verify", "port_plan", "port_release", "port_states", "metadata_of", "image_open", "image_facts",
+    "placement_filter", "placement_weigh", "cli",
+)  # fmt: skip
+"""Hooks that requests and other plugins call straight: what goes wrong in a stranger's must not be theirs."""
 
 
 class PluginReport(Frozen):
@@ -84,44 +99,130 @@ class PluginHost:
         try:
             plugin = load()
             self.add(plugin, name)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             log.exception("plugin %s cannot be loaded", name)
-            self.reports.append(
-                PluginReport(name=name, source=source, error=f"{type(error).__name__}: {error}")
-            )
+            self.report(name, source, error)
             return
         callers = self.manager.get_hookcallers(plugin) or []
         hooks = tuple(sorted(caller.name for caller in callers))
         self.reports.append(PluginReport(name=name, source=source, hooks=hooks))
+        if source != "builtin":
+            self._guard(name, plugin)
+
+    def _guard(self, name: str, plugin: Any) -> None:
+        """Have a stranger's hook that fails count as one that does not know."""
+
+        def guarded(hook: str, function: Any) -> Any:
+            @functools.wraps(function)
+            def call(*arguments: Any) -> Any:
+                try:
+                    return function(*arguments)
+                except NodeError:
+                    raise
+                except Exception as error:
+                    log.exception("plugin %s failed in %s", name, hook)
+                    self.report(name, f"hook {hook}", error)
+                    return None
+
+            return call
+
+        for hook in _BETWEEN_PLUGINS:
+            for found in getattr(self.hook, hook).get_hookimpls():
+                if found.plugin is plugin:
+                    found.function = guarded(hook, found.function)
+
+    def report(self, name: str, source: str, error: BaseException) -> None:
+        """Keep what is wrong with a plugin; a newer error of the same source replaces the older one."""
+        self._clear(name, source)
+        text = f"{type(error).__name__}: {error}"
+        self.reports.append(PluginReport(name=name, source=source, error=text))
+
+    def _clear(self, name: str, source: str) -> None:
+        self.reports[:] = [r for r in self.reports if (r.name, r.source) != (name, source)]
 
     def gather(self, name: str, **arguments: Any) -> list[tuple[str, Any]]:
-        """Call a collecting hook plugin by plugin; one that raises is reported and left out."""
+        """Call a collecting hook plugin by plugin; one that fails is reported and left out."""
         results = []
         for implementation in getattr(self.hook, name).get_hookimpls():
             wanted = {key: arguments[key] for key in implementation.argnames}
+            source = f"hook {name}"
             try:
-                results.append((implementation.plugin_name, implementation.function(**wanted)))
+                result = _checked(name, implementation.function(**wanted))
             except Exception as error:
                 log.exception("plugin %s failed in %s", implementation.plugin_name, name)
-                self.reports.append(
-                    PluginReport(
-                        name=implementation.plugin_name,
-                        source=f"hook {name}",
-                        error=f"{type(error).__name__}: {error}",
-                    )
-                )
+                self.report(implementation.plugin_name, source, error)
+                continue
+            self._clear(implementation.plugin_name, source)
+            results.append((implementation.plugin_name, result))
         return results
+
+    def services(self) -> list[Service]:
+        """Return the services of all plugins; a stranger's that cannot be served beside the others is reported."""
+        builtin = {report.name for report in self.reports if report.source == "builtin"}
+        kept: list[Service] = []
+        for name, some in self.gather("services"):
+            if name not in builtin:
+                from node.api.app import (
+                    try_out,
+                )  # falcon, which a core without strangers does not need
+
+                try:
+                    try_out([*kept, *some])
+                except Exception as error:
+                    log.exception("the services of plugin %s cannot be served", name)
+                    self.report(name, "hook services", error)
+                    continue
+            kept.extend(some)
+        return kept
 
     def sections(self) -> dict[str, type[Frozen]]:
         """Return the configuration sections of all plugins."""
         merged: dict[str, type[Frozen]] = {}
-        for _name, sections in self.gather("config_sections"):
+        for name, sections in self.gather("config_sections"):
+            taken = sorted(set(sections) & {*merged, *BUILTIN_SECTIONS})
+            if taken:
+                self.report(
+                    name,
+                    "hook config_sections",
+                    ValueError(f"sections are taken: {', '.join(taken)}"),
+                )
+                continue
             merged.update(sections)
         return merged
 
     def failures(self) -> Mapping[str, str]:
         """Return what failed, by plugin name."""
         return {report.name: report.error for report in self.reports if report.error}
+
+
+def _checked(name: str, result: Any) -> Any:
+    """Return what a collecting hook gave, as far as its callers rely on it.
+
+    Raises:
+        TypeError: says what is wrong.
+    """
+    if name in _MAPPINGS:
+        return dict(result)
+    if name not in _LISTS:
+        return result
+    items = list(result)
+    for item in items:
+        if not _is_fit(name, item):
+            raise TypeError(f"{item!r} is nothing that {name} may give")
+    return items
+
+
+def _is_fit(name: str, item: Any) -> bool:
+    match name:
+        case "row_types":
+            return isinstance(item, type) and issubclass(item, Row) and bool(item.__table__)
+        case "services":
+            return isinstance(item, Service)
+        case "reconcilers":
+            return isinstance(item, Reconciler) and isinstance(item.name, str)
+        case "health":
+            return len(item) == 3
+    return True
 
 
 def _from_file(path: Path) -> ModuleType:

@@ -1,16 +1,21 @@
 """The falcon application: every service's routes on one port, one path per service."""
 
+import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import falcon
 import msgspec
 
 from node.api.dispatch import Backend, Dispatcher
 from node.api.openapi import document
+from node.api.policy import collect
 from node.api.route import Route, Service
 from node.errors import BadRequest, MethodNotAllowed, NodeError, NotFound
+
+log = logging.getLogger("hedgerow.api")
 
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "COPY")
 
@@ -42,6 +47,8 @@ def build(
     ) -> None:
         """Answer what falcon itself refuses with the fault of the service that was asked."""
         wanted = _translated(error)
+        if wanted.status >= 500:
+            log.error("request failed before its endpoint", exc_info=error)
         for dispatcher in dispatchers:
             if req.path == dispatcher.service.path or req.path.startswith(
                 dispatcher.service.path + "/"
@@ -62,6 +69,23 @@ def build(
     app.add_route("/", _Index(services))
     app.add_route("/openapi.json", _OpenApi(services))
     return app
+
+
+def try_out(services: Sequence[Service]) -> None:
+    """Compile routes and policies of services as `build` would.
+
+    Raises:
+        ValueError: two routes cannot be told apart, or one has a method that is not served.
+        ConfigError: a policy cannot be read.
+    """
+    app = falcon.App()
+    paths: set[str] = set()
+    for service in services:
+        if service.path in paths or not service.path.startswith("/"):
+            raise ValueError(f"The path {service.path} of {service.name} is taken or is none")
+        paths.add(service.path)
+        _add_service(app, cast("Any", SimpleNamespace(service=service)))
+    collect([{**service.rules, **service.policies} for service in services], "")
 
 
 def _add_service(app: Any, dispatcher: Dispatcher) -> None:
