@@ -125,9 +125,16 @@ class Directory:
                 self._implied.setdefault(rule.prior_role_id, []).append(rule.implied_role_id)
         return self._implied
 
-    def domain_named(self, name: str) -> Project | None:
-        """Return a domain."""
-        return self.db.one(Project, domain_id="", name=name)
+    def named(self, row_type: type[R], name: str, domain_id: str = "") -> R | None:
+        """Return the row of that name in a domain; a domain is in none."""
+        key = (row_type, domain_id, name)
+        found: R | None = self.notes.get(key)
+        if found is None:
+            found = self.db.one(row_type, domain_id=domain_id, name=name)
+            if found is not None:
+                made = found
+                self.note(key, lambda: made)
+        return found
 
     def actor(self, kind: str, ident: str) -> User | Group | None:
         """Return a user or group."""

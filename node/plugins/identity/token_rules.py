@@ -94,7 +94,7 @@ def find_user(known: Directory, ref: UserRef) -> User | None:
     if ref.domain is None:
         raise expecting("domain", "user")
     domain = find_domain(known, ref.domain)
-    return known.db.one(User, domain_id=domain.id, name=ref.name) if domain else None
+    return known.named(User, ref.name, domain.id) if domain else None
 
 
 def find_domain(known: Directory, ref: DomainRef) -> Project | None:
@@ -108,7 +108,7 @@ def find_domain(known: Directory, ref: DomainRef) -> Project | None:
         return domain if domain is not None and domain.is_domain else None
     if not ref.name:
         raise expecting("id or name", "domain")
-    return known.domain_named(ref.name)
+    return known.named(Project, ref.name)
 
 
 def _by_password(passwords: Passwords, ctx: Context, given: PasswordMethod) -> Login:
@@ -241,7 +241,7 @@ def _find_project(known: Directory, ref: ProjectRef) -> Project:
         raise expecting("domain", "project")
     else:
         domain = find_domain(known, ref.domain)
-        project = known.db.one(Project, domain_id=domain.id, name=ref.name) if domain else None
+        project = known.named(Project, ref.name, domain.id) if domain else None
     if project is None:
         raise unauthenticated()
     return project
