@@ -5,7 +5,7 @@ announced a length is held to it here, and a chunked body is held to its last ch
 """
 
 import io
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -55,6 +55,33 @@ class BodyStream(io.RawIOBase):
         elif not data:
             self._left = 0
         return data
+
+    def readinto(self, buffer: Any) -> int:
+        """Read what has come into a buffer and return how much that was; 0 is the true end of the body.
+
+        Raises:
+            ClientGone: 400, the body ended before its announced length.
+        """
+        view = memoryview(buffer)
+        source: Callable[[memoryview], int] | None = getattr(self._source, "readinto", None)
+        if source is None or self._left is None:
+            data = self.read(len(view))
+            view[: len(data)] = data
+            return len(data)
+        view = view[: self._left]
+        if not view:
+            return 0
+        try:
+            got = source(view)
+        except Exception as error:
+            raise ClientGone(f"The request body could not be read: {error}") from error
+        if not got:
+            raise ClientGone(
+                f"The request body ended {self._left} bytes before its announced length"
+            )
+        self.bytes_read += got
+        self._left -= got
+        return got
 
     def read_all(self, limit_bytes: int) -> bytes:
         """Return the whole body.

@@ -19,7 +19,7 @@ import struct
 import threading
 from typing import Any
 
-from gunicorn.http.body import Body
+from gunicorn.http.body import Body, LengthReader
 from gunicorn.http.wsgi import FileWrapper, Response, create
 from gunicorn.util import close_graceful
 from gunicorn.workers.gthread import _DEFER, ThreadWorker
@@ -27,6 +27,8 @@ from gunicorn.workers.gthread import _DEFER, ThreadWorker
 STALL_S = 60
 """How long a client may send, or take, nothing in the middle of a request."""
 
+_READ_AHEAD_BYTES = 8192
+"""How much gunicorn reads of a connection while it looks for the end of the headers."""
 _LINGER_MS = 20
 _FREE_THREADS = 2
 """Threads that never wait, so that new connections are served at once."""
@@ -54,9 +56,35 @@ class LazyContinue:
         data: bytes = self._body.read(size) if size is not None else self._body.read()
         return data
 
+    def readinto(self, view: memoryview) -> int:
+        """Read from the client, who is told to begin, into a buffer."""
+        self._ask()
+        return int(self._body.readinto(view))
+
     def __getattr__(self, name: str) -> Any:
         """Reach everything else of the body unchanged."""
         return getattr(self._body, name)
+
+
+class SizedBody(Body):
+    """A body of announced length; `readinto` takes it from the socket without copying it about."""
+
+    def readinto(self, view: memoryview) -> int:
+        """Read what has come, at most as much as the buffer takes; 0 is the end."""
+        wanted = min(len(view), self.reader.length + self.buf.tell())
+        if self.buf.tell() or self.reader.unreader.buf.tell():
+            data = self.read(min(wanted, _READ_AHEAD_BYTES))
+            view[: len(data)] = data
+            return len(data)
+        if not wanted:
+            return 0
+        try:
+            got: int = self.reader.unreader.sock.recv_into(view[:wanted])
+        except Exception:
+            self.failed = True
+            raise
+        self.reader.length -= got
+        return got
 
 
 def _limit_stalls(sock: socket.socket) -> None:
@@ -166,6 +194,8 @@ class ApiWorker(ThreadWorker):
 
     def handle_request(self, req: Any, conn: Any) -> Any:
         """Serve one request."""
+        if isinstance(req.body.reader, LengthReader) and req.body.reader.length:
+            req.body = SizedBody(req.body.reader)
         if req._expected_100_continue:  # noqa: SLF001 - see the module
             req._expected_100_continue = False  # noqa: SLF001
             req.body = LazyContinue(req, conn.sock)

@@ -1,7 +1,8 @@
 """Image data on this node's disk: streamed in with all hashes, never half there.
 
 Hard part: speed. MD5 and SHA-512 each take longer than the disk, so each runs in a thread of its own (hashing
-gives up the interpreter's lock) over buffers that the reader passes on. An upload goes to a file of its own that
+gives up the interpreter's lock) over buffers that the reader fills straight from the socket and that are used again,
+and the disk is written to all along. An upload goes to a file of its own that
 is locked while its worker lives; it becomes the image by a rename after it is durable.
 """
 
@@ -19,7 +20,8 @@ from node.plugins.image.format_rules import HEADER_BYTES, Inspection, inspect
 from node.sdk import BadRequest, DiskFull, Frozen, TooLarge
 
 _BLOCK_BYTES = 1 << 20
-_AHEAD = 8
+_BLOCKS = 8
+_FLUSH_BYTES = 8 << 20
 _FULL_ERRNOS = (28, 122)  # ENOSPC, EDQUOT
 _MIN_FREE_BYTES = 64 << 20
 
@@ -110,20 +112,58 @@ class DataStore:
             path.unlink(missing_ok=True)
 
 
+class _Block:
+    """A buffer that is free again when all who use it have let it go."""
+
+    def __init__(self, free: "queue.SimpleQueue[_Block]") -> None:
+        self.buffer = memoryview(bytearray(_BLOCK_BYTES))
+        self.data = self.buffer
+        self._free = free
+        self._users = 0
+        self._lock = threading.Lock()
+
+    def lend(self, size_bytes: int, users: int) -> memoryview:
+        self.data = self.buffer[:size_bytes]
+        self._users = users
+        return self.data
+
+    def let_go(self) -> None:
+        with self._lock:
+            self._users -= 1
+            last = self._users == 0
+        if last:
+            self._free.put(self)
+
+
+class _Blocks:
+    """The buffers of one upload: as many as it needs, up to a limit."""
+
+    def __init__(self) -> None:
+        self._free: queue.SimpleQueue[_Block] = queue.SimpleQueue()
+        self._made = 0
+
+    def take(self) -> _Block:
+        if self._free.empty() and self._made < _BLOCKS:
+            self._made += 1
+            return _Block(self._free)
+        return self._free.get()
+
+
 class _Hasher:
     """One digest in a thread of its own."""
 
     def __init__(self, name: str) -> None:
         self._digest = hashlib.new(name, usedforsecurity=False)
-        self._blocks: queue.Queue[bytes | None] = queue.Queue(_AHEAD)
+        self._blocks: queue.SimpleQueue[_Block | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name=f"hash-{name}", daemon=True)
         self._thread.start()
 
     def _run(self) -> None:
         while (block := self._blocks.get()) is not None:
-            self._digest.update(block)
+            self._digest.update(block.data)
+            block.let_go()
 
-    def update(self, block: bytes) -> None:
+    def update(self, block: _Block) -> None:
         self._blocks.put(block)
 
     def finish(self) -> str:
@@ -132,31 +172,72 @@ class _Hasher:
         return self._digest.hexdigest()
 
 
+class _Flusher:
+    """Makes a file durable while it grows, so that little is left to wait for at its end."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._rounds: queue.SimpleQueue[bool] = queue.SimpleQueue()
+        self._failure: OSError | None = None
+        self._thread = threading.Thread(target=self._run, name="flush", daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        while self._rounds.get():
+            try:
+                os.fdatasync(self._descriptor)
+            except OSError as error:  # the kernel tells it once only
+                self._failure = error
+
+    def flush(self) -> None:
+        if self._rounds.empty():
+            self._rounds.put(True)
+
+    def finish(self) -> None:
+        self._rounds.put(False)
+        self._thread.join()
+        if self._failure is not None:
+            raise self._failure
+
+
 def _pump(stream: Any, descriptor: int, limit_bytes: int) -> Stored:
+    blocks = _Blocks()
     hashers = (_Hasher("md5"), _Hasher("sha512"))
-    digests = ["", ""]
+    flusher = _Flusher(descriptor)
     header = bytearray()
     size = 0
     try:
-        while block := stream.read(_BLOCK_BYTES):
-            size += len(block)
+        while got := _fill(stream, block := blocks.take()):
+            data = block.lend(got, len(hashers) + 1)
+            for hasher in hashers:
+                hasher.update(block)
+            before, size = size, size + got
             if size > limit_bytes:
                 raise TooLarge(f"The image is larger than the limit of {limit_bytes} bytes.")
             if len(header) < HEADER_BYTES:
-                header += block[: HEADER_BYTES - len(header)]
-            for hasher in hashers:
-                hasher.update(block)
-            view = memoryview(block)
-            while view:
-                view = view[os.write(descriptor, view) :]
-        os.fdatasync(descriptor)
+                header += data[: HEADER_BYTES - len(header)]
+            while data:
+                data = data[os.write(descriptor, data) :]
+            block.let_go()
+            if size // _FLUSH_BYTES > before // _FLUSH_BYTES:
+                flusher.flush()
     finally:
         digests = [hasher.finish() for hasher in hashers]
+        flusher.finish()
+    os.fdatasync(descriptor)
     if size and _free_bytes(descriptor) < _MIN_FREE_BYTES:
         raise DiskFull("There is not enough disk space to store the image.")
     return Stored(
         size=size, checksum=digests[0], os_hash_value=digests[1], inspection=inspect(bytes(header))
     )
+
+
+def _fill(stream: Any, block: _Block) -> int:
+    """Read a buffer full, or what is left; return how much that was."""
+    got = 0
+    while got < _BLOCK_BYTES and (more := stream.readinto(block.buffer[got:])):
+        got += more
+    return got
 
 
 def _free_bytes(descriptor: int) -> int:
