@@ -77,8 +77,9 @@ class Oracle:
     """oslo.policy with the rules of a test."""
 
     def __init__(self) -> None:
-        policy = pytest.importorskip("oslo_policy.policy")
-        cfg = pytest.importorskip("oslo_config.cfg")
+        from oslo_config import cfg
+        from oslo_policy import policy
+
         conf = cfg.ConfigOpts()
         conf([])
         self._module = policy
