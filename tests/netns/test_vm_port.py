@@ -1,11 +1,10 @@
 """A real guest under QEMU on a real tap: DHCP, metadata, security group, floating IP, ssh."""
 
-import os
 import subprocess
-from pathlib import Path
 
 import pytest
 
+from node.lab.image import guest_image
 from node.plugins.network.tables import FloatingIp, Port, PortAddress, tap_name
 from tests.netns.site import Site, eventually, run
 
@@ -14,19 +13,8 @@ pytestmark = [pytest.mark.netns, pytest.mark.vm, pytest.mark.slow, pytest.mark.t
 _BOOT_S = 180.0
 
 
-def _image() -> Path | None:
-    given = os.environ.get("HEDGEROW_GUEST_IMAGE")
-    cache = os.environ.get("HEDGEROW_GUEST_CACHE")
-    path = Path(given) if given else Path(cache) / "image/guest.qcow2" if cache else None
-    return path if path is not None and path.is_file() else None
-
-
 def test_a_real_guest_boots_on_its_port(site: Site) -> None:
-    image = _image()
-    if image is None:
-        pytest.skip(
-            "HEDGEROW_GUEST_IMAGE names no guest image; tests/vm boots one by the whole product"
-        )
+    image = guest_image().path
     key = site.directory / "id"
     run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "test", "-f", str(key))
     _net, external = site.network("203.0.113.0/24", dhcp=False, external=True)
