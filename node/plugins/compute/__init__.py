@@ -5,6 +5,7 @@ from functools import partial
 from typing import Any
 
 from node.plugins.compute import guest_password, planes
+from node.plugins.compute.history_sync import HistorySection, HistorySync
 from node.plugins.compute.hypervisor_config import HypervisorSection
 from node.plugins.compute.metadata_facts import facts_of
 from node.plugins.compute.metadata_render import service_files
@@ -29,7 +30,11 @@ def services() -> Sequence[Service]:
 @hookimpl
 def config_sections() -> Mapping[str, type[Frozen]]:
     """Return the sections of compute."""
-    return {"placement": PlacementSection, "hypervisor": HypervisorSection}
+    return {
+        "placement": PlacementSection,
+        "hypervisor": HypervisorSection,
+        "history": HistorySection,
+    }
 
 
 @hookimpl
@@ -46,8 +51,8 @@ def metadata_of(db: Reader, hook: Any, server_id: str) -> ServerMetadata | None:
 
 @hookimpl
 def reconcilers(control: Control) -> Sequence[Reconciler]:
-    """Return the reconciler of this node's servers."""
-    return planes.reconcilers(control)
+    """Return the reconcilers of this node's servers and of their history."""
+    return [*planes.reconcilers(control), HistorySync(control)]
 
 
 @hookimpl

@@ -12,7 +12,9 @@ from node.testing import Cloud
 from tests.api.compute.conftest import IMAGE, NETWORK, image, node_row
 from tests.api.compute.schemas import check
 
-VERSIONS = [(2, minor) for minor in range(1, 97)]
+CHANGES = (1, 3, 9, 16, 19, 26, 36, 47, 54, 57, 63, 71, 73, 75, 90, 96)
+VERSIONS = [(2, minor) for minor in CHANGES]
+"""Where the form of a server changes."""
 
 
 def headers(version: tuple[int, int]) -> dict[str, str]:
@@ -93,14 +95,11 @@ def test_life(cloud: Cloud) -> None:
 
 @pytest.mark.parametrize("roles", [("member",), ("admin",)])
 def test_views_at_each_microversion(cloud: Cloud, roles: tuple[str, ...]) -> None:
-    from node.plugins.compute.version_api import MICROVERSIONS
-
     token = cloud.token(roles=roles)
     server_id = create(cloud, token)
     finish(cloud, server_id)
     path = f"/compute/v2.1/servers/{server_id}"
-    highest = int(MICROVERSIONS.maximum.partition(".")[2])
-    for version in [v for v in VERSIONS if v[1] <= highest]:
+    for version in VERSIONS:
         more = {"token": token, "headers": headers(version)}
         check(cloud.get(path, **more), "servers", "get_server", version)
         check(
