@@ -17,12 +17,11 @@ sys.path.insert(0, str(ROOT))
 from node.api.dispatch import Backend  # noqa: E402
 from node.api.server import ApiServer, TlsFiles  # noqa: E402
 from node.clock import SystemClock  # noqa: E402
-from node.cluster.client import ProposalClient  # noqa: E402
+from node.cluster.client import SOCKET_FILE, ProposalClient  # noqa: E402
 from node.config import ApiSection, Config  # noqa: E402
-from node.core import SOCKET_FILE, STATE_FILE  # noqa: E402
 from node.ids import RandomIds  # noqa: E402
 from node.state.proposer import LogProposer  # noqa: E402
-from node.state.reader import Readers  # noqa: E402
+from node.state.reader import STATE_FILE, Readers  # noqa: E402
 
 
 class Hello:

@@ -12,8 +12,7 @@ import time
 from cloud import Cloud
 from report import Report
 
-from node.cluster.client import ProposalClient
-from node.core import SOCKET_FILE
+from node.cluster.client import SOCKET_FILE, ProposalClient
 from node.ids import RandomIds
 from node.plugins.compute.tables import FlavorFacts, Server
 from node.plugins.network.tables import IpAllocation, Port, PortAddress

@@ -11,6 +11,7 @@ import msgspec
 
 from node import __version__
 from node.clock import Clock, SystemClock
+from node.cluster.client import SOCKET_FILE
 from node.cluster.consensus import Consensus
 from node.cluster.settings import RaftSettings
 from node.config import Config, NodeSection
@@ -23,15 +24,13 @@ from node.observe.admin import AdminServer, Command
 from node.observe.metrics import exposition
 from node.pluginhost import PluginHost
 from node.state.machine import Changes, Machine
-from node.state.reader import Readers
+from node.state.reader import STATE_FILE, Readers
 from node.state.row import Table
 from node.state.txn import Define, Insert, Refused, Txn, decode_outcome, encode_txn, insert, patch
 from node.types import Frozen, NodeId
 
 log = logging.getLogger("hedgerow.node")
 
-STATE_FILE = "state.db"
-SOCKET_FILE = "core.sock"
 _START_TIMEOUT_S = 30.0
 _EXISTS = ("exists", "rev", "unique")
 _STUCK_S = 5.0

@@ -186,13 +186,12 @@ def api(config_path: Path | None) -> int:
     from node.api.dispatch import Backend
     from node.api.server import ApiServer, TlsFiles, backend_policies
     from node.clock import SystemClock
-    from node.cluster.client import ProposalClient
+    from node.cluster.client import SOCKET_FILE, ProposalClient
     from node.cluster.trust import ensure
     from node.config import ApiSection, NodeSection
-    from node.core import SOCKET_FILE, STATE_FILE
     from node.ids import RandomIds
     from node.state.proposer import LogProposer
-    from node.state.reader import Readers
+    from node.state.reader import STATE_FILE, Readers
 
     config, host = _prepare(config_path)
     directory = config.state_dir

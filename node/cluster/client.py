@@ -16,6 +16,9 @@ from node.cluster.submit import error_of
 from node.cluster.wire import LENGTH, MAX_FRAME_BYTES, Answered, FrameError, decode_answer, frame
 from node.errors import TooLarge, Unavailable
 
+SOCKET_FILE = "core.sock"
+"""Name of the socket in a node's state directory."""
+
 _FIRST_PAUSE_S = 0.02
 _LONGEST_PAUSE_S = 0.5
 _RETRIED = frozenset({"shutting_down", "no_quorum", "timeout"})

@@ -21,6 +21,11 @@ from node.state.row import Row
 R = TypeVar("R", bound=Row)
 Filter = str | int | bool | None | Sequence[str] | Sequence[int] | set[str] | frozenset[str]
 
+STATE_FILE = "state.db"
+"""Name of the row store in a node's state directory."""
+
+_CACHE_KIB = 512
+"""Of each reader, for pages of the write-ahead log; all others are mapped. Every thread has a reader."""
 _OPERATORS = frozenset({"=", "!=", "<", "<=", ">", ">=", "LIKE", "GLOB"})
 
 
@@ -38,6 +43,7 @@ class Reader:
         )
         self._db.execute("PRAGMA query_only=1")
         self._db.execute("PRAGMA mmap_size=268435456")
+        self._db.execute(f"PRAGMA cache_size=-{_CACHE_KIB}")
         self._decoders: dict[type[Row], msgspec.json.Decoder[Any]] = {}
         self.memo: dict[str, Any] = {}
         """What plugins remember between reads, by their name; they forget it when `generation` has moved."""
