@@ -1,9 +1,9 @@
 """The command starts fast, fails with a sentence, and takes commands of plugins."""
 
 import json
+import resource
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -54,14 +54,15 @@ def test_nothing_heavy_is_imported_to_start() -> None:
 
 
 def test_it_starts_in_a_moment() -> None:
-    # The best of five: other work on the machine must not decide.
+    # Processor time, and the best of five: other work on the machine must not decide.
     times = []
     for _ in range(5):
-        begin = time.perf_counter()
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         subprocess.run(
             [sys.executable, "-m", "node.cli", "version"], cwd=REPO, check=True, capture_output=True
         )
-        times.append(time.perf_counter() - begin)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        times.append(after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime)
     assert min(times) < 0.4
 
 
