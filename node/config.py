@@ -56,7 +56,11 @@ class LogSection(Frozen):
     """json (one object a line) or text."""
 
 
-BUILTIN_SECTIONS: dict[str, type[Frozen]] = {"node": NodeSection, "api": ApiSection, "log": LogSection}
+BUILTIN_SECTIONS: dict[str, type[Frozen]] = {
+    "node": NodeSection,
+    "api": ApiSection,
+    "log": LogSection,
+}
 
 S = TypeVar("S", bound=Frozen)
 
@@ -102,7 +106,7 @@ def load(
     if path is not None:
         try:
             parser.read_string(path.read_text(), source=str(path))
-        except (OSError, configparser.Error) as error:
+        except (OSError, UnicodeDecodeError, configparser.Error) as error:
             raise ConfigError(f"Cannot read the configuration {path}: {error}") from error
     unknown = set(parser.sections()) - set(types)
     if unknown and not others_allowed:
@@ -112,7 +116,9 @@ def load(
         given: dict[str, Any] = dict(parser[name]) if parser.has_section(name) else {}
         extra_keys = set(given) - set(section_type.__struct_fields__)
         if extra_keys:
-            raise ConfigError(f"{path} [{name}] has keys that nothing knows: {', '.join(sorted(extra_keys))}")
+            raise ConfigError(
+                f"{path} [{name}] has keys that nothing knows: {', '.join(sorted(extra_keys))}"
+            )
         try:
             sections[name] = msgspec.convert(given, section_type, strict=False)
         except msgspec.ValidationError as error:

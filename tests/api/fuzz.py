@@ -26,6 +26,7 @@ from hypothesis import strategies as st
 
 from node.api.route import Route, Service
 from node.pluginhost import BUILTIN
+from node.sdk import NodeRow, insert
 from node.testing import Answer, Cloud
 
 PARAMETER = re.compile(r"\{(\w+)(?::\w+)?\}")
@@ -45,6 +46,7 @@ _KEPT_IDS = 40
 _FURNISH_EVERY = 400
 
 
+PUBLIC_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIKHxReGuWkBYjcg/eSCHZAwUoStUA6VU653PkW4sU5tm"
 TEMPLATES: dict[str, Any] = {
     "/network/v2.0/networks": {"network": {"name": "n", "admin_state_up": True, "shared": False, "router:external": True, "mtu": 1400}},
     "/network/v2.0/subnetpools": {"subnetpool": {"name": "p", "prefixes": ["10.9.0.0/16"], "default_prefixlen": 24}},
@@ -59,14 +61,14 @@ TEMPLATES: dict[str, Any] = {
         "mac_address": "fa:16:3e:00:00:09", "security_groups": ["@security-groups"], "port_security_enabled": True,
         "allowed_address_pairs": [{"ip_address": "10.0.0.70"}], "extra_dhcp_opts": [{"opt_name": "a", "opt_value": "b"}]}},
     "/network/v2.0/routers": {"router": {"name": "r", "external_gateway_info": {"network_id": "@networks"}, "routes": []}},
-    "/network/v2.0/floatingips": {"floatingip": {"floating_network_id": "@networks", "port_id": "@ports"}},
+    "/network/v2.0/floatingips": {"floatingip": {"floating_network_id": "@networks"}},
     "/network/v2.0/rbac-policies": {"rbac_policy": {"object_type": "network", "object_id": "@networks", "action": "access_as_shared", "target_tenant": "*"}},
     "/compute/v2.1/flavors": {"flavor": {"name": "f", "ram": 64, "vcpus": 1, "disk": 1, "id": "f1", "swap": 0, "rxtx_factor": 1.0}},
-    "/compute/v2.1/os-keypairs": {"keypair": {"name": "k", "type": "ssh"}},
+    "/compute/v2.1/os-keypairs": {"keypair": {"name": "k", "type": "ssh", "public_key": PUBLIC_KEY}},
     "/compute/v2.1/os-server-groups": {"server_group": {"name": "g", "policy": "affinity"}},
     "/image/v2/images": {"name": "i", "disk_format": "raw", "container_format": "bare", "visibility": "private", "min_ram": 0, "tags": ["t"]},
     "/compute/v2.1/servers": {"server": {"name": "s", "imageRef": "@images", "flavorRef": "f1", "networks": "none", "metadata": {"a": "b"},
-        "user_data": "YQ==", "key_name": "k", "min_count": 1, "max_count": 1, "OS-DCF:diskConfig": "AUTO", "availability_zone": "nova"}},
+        "user_data": "YQ==", "key_name": None, "min_count": 1, "max_count": 1, "OS-DCF:diskConfig": "AUTO", "availability_zone": "nova"}},
     "/identity/v3/domains": {"domain": {"name": "d", "enabled": True, "description": "x"}},
     "/identity/v3/projects": {"project": {"name": "p", "domain_id": "@domains", "tags": ["t"], "options": {}}},
     "/identity/v3/users": {"user": {"name": "u", "domain_id": "@domains", "password": "secret-Pass1", "default_project_id": "@projects"}},
@@ -102,18 +104,28 @@ class World:
         self.ids: dict[str, list[str]] = defaultdict(list)
         self.findings: dict[str, str] = {}
         self.sent = 0
+        room = {"vcpus": 64, "memory_mib": 65536, "disk_gib": 1000}
+        self.cloud.commit(insert(NodeRow(id="node-1", name="testnode", **room)))
         self.furnish()
 
     def furnish(self) -> None:
         """Make a few things to be found."""
         for path, body in TEMPLATES.items():
             self.make(path, self.filled(body))
+            if path == "/image/v2/images":
+                data = {"Content-Type": "application/octet-stream"}
+                self.send(
+                    "PUT", f"{path}/{self.ids['images'][-1]}/file", body=b"x" * 512, headers=data
+                )
 
     def filled(self, value: Any) -> Any:
         """Return a template with the ids of things that exist."""
         match value:
             case dict():
-                return {key: self.filled(inner) for key, inner in value.items()}
+                return {
+                    key: f"{inner}{self.sent}" if key == "name" else self.filled(inner)
+                    for key, inner in value.items()
+                }
             case list():
                 return [self.filled(inner) for inner in value]
             case str() if value.startswith("@"):
