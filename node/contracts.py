@@ -111,6 +111,8 @@ class ImageFacts(Frozen):
     project_id: str
     visibility: str
     properties: dict[str, str] = {}
+    members: tuple[str, ...] = ()
+    """Projects that a shared image is offered to."""
 
 
 class ImageSource(Frozen):

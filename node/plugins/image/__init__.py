@@ -50,6 +50,9 @@ def image_facts(db: Reader, image_id: str) -> ImageFacts | None:
     image = db.get(Image, image_id)
     if image is None or image.want == "absent":
         return None
+    members: tuple[str, ...] = ()
+    if image.visibility == "shared":
+        members = tuple(member.member_id for member in db.rows(ImageMember, image_id=image_id))
     return ImageFacts(
         id=image.id,
         name=image.name or "",
@@ -63,6 +66,7 @@ def image_facts(db: Reader, image_id: str) -> ImageFacts | None:
         project_id=image.project_id,
         visibility=image.visibility,
         properties=image.properties,
+        members=members,
     )
 
 

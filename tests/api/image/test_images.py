@@ -229,3 +229,11 @@ def test_versions_are_told_to_everyone(cloud: Cloud) -> None:
     assert cloud.get("/image/").status == 300
     assert cloud.get("/image/versions").json["versions"][0]["status"] == "CURRENT"
     assert cloud.get("/image/v2/schemas/image", token=cloud.token()).json["name"] == "image"
+
+
+def test_compute_learns_whom_a_shared_image_is_offered_to(cloud: Cloud) -> None:
+    owner = cloud.token()
+    image = register(cloud, owner)
+    cloud.post(f"/image/v2/images/{image['id']}/members", json={"member": "project-2"}, token=owner)
+    facts = cloud.host.hook.image_facts(db=cloud.db, image_id=image["id"])
+    assert facts.members == ("project-2",)
