@@ -75,17 +75,21 @@ def try_out(services: Sequence[Service]) -> None:
     """Compile routes and policies of services as `build` would.
 
     Raises:
-        ValueError: two routes cannot be told apart, or one has a method that is not served.
+        ValueError: two routes cannot be told apart, one has a method that is not served, or a name is taken.
         ConfigError: a policy cannot be read.
     """
     app = falcon.App()
     paths: set[str] = set()
+    rules: dict[str, str] = {}
     for service in services:
         if service.path in paths or not service.path.startswith("/"):
             raise ValueError(f"The path {service.path} of {service.name} is taken or is none")
         paths.add(service.path)
         _add_service(app, cast("Any", SimpleNamespace(service=service)))
-    collect([{**service.rules, **service.policies} for service in services], "")
+        for name, text in {**service.rules, **service.policies}.items():
+            if rules.setdefault(name, text) != text:
+                raise ValueError(f"The policy {name} of {service.name} is another service's")
+    collect([rules], "")
 
 
 def _add_service(app: Any, dispatcher: Dispatcher) -> None:

@@ -131,6 +131,8 @@ UNSERVABLE = [
     service(routes=(route(method="POST"), route(method="POST", action="x"))),
     service(policies={"p": "role:a and"}),
     service(policies={"p": "nonsense"}),
+    service(policies={"gadget:push": "@"}),
+    service(rules={"mine": "@"}),
 ]
 
 
