@@ -68,5 +68,9 @@ def lab() -> Iterator[tuple[str, Path]]:
 def test_servers_survive_kills(lab: tuple[str, Path]) -> None:
     netns, directory = lab
     seed = int(os.environ.get("HEDGEROW_KILL_SEED", "0")) or random.randrange(1, 10**6)
-    said = _run(netns, sys.executable, SCRIPT, directory, CYCLES, seed)
+    try:
+        said = _run(netns, sys.executable, SCRIPT, directory, CYCLES, seed)
+    except AssertionError:
+        print((directory / "hedgerow.log").read_text(errors="replace")[-8000:])
+        raise
     assert "the world is as it was" in said
