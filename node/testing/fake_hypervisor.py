@@ -61,7 +61,7 @@ class FakeHypervisor:
 
     def destroy(self, server_id: str) -> None:
         """End a guest."""
-        if server_id in self.states and self.states[server_id].alive:
+        if server_id in self.states and self.states[server_id].power != "shutoff":
             self._do("destroy", server_id, lambda: self.power_off(server_id, "destroyed"))
 
     def pause(self, server_id: str) -> None:

@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -92,6 +93,20 @@ def test_guests_outlive_libvirtd_and_the_node(node: LiveNode, tap: str) -> None:
     node.wait_for_mark(server_id, "GUEST: init", 2)
     node.delete(server_id)
     assert not node.qemus()
+
+
+@pytest.mark.parametrize("delay_s", [0.05, 0.2, 0.35, 0.5])
+def test_libvirtd_killed_in_the_middle_of_a_start(node: LiveNode, delay_s: float) -> None:
+    warm = node.create()  # so that the next start takes as long as starts take
+    node.wait_for(warm, "active")
+    node.delete(warm)
+    server_id = node.create()
+    time.sleep(delay_s)
+    os.kill(node.libvirtd_pid(), signal.SIGKILL)
+    node.wait_for(server_id, "active")
+    node.wait_for_mark(server_id, "GUEST: init")
+    assert node.row(server_id).have == "active"
+    assert len(node.qemus()) == 1
 
 
 def test_a_libvirtd_that_hangs_is_replaced(node: LiveNode) -> None:

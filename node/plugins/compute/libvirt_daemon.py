@@ -159,6 +159,10 @@ class LibvirtDaemon:
         if self.root.exists():
             shutil.rmtree(self.root)
 
+    def end_guests(self, name: str = "*") -> int:
+        """Kill the processes of guests that libvirt does not run (any more); return how many there were."""
+        return end_guests(self.root, name)
+
     def forget_log(self, domain: str) -> None:
         """Remove what QEMU said as a domain; libvirt never does."""
         (self.root / "log" / "qemu" / f"{domain}.log").unlink(missing_ok=True)
@@ -230,13 +234,13 @@ def _end(pid: int, number: signal.Signals) -> None:
         os.kill(pid, number)
 
 
-def end_guests(root: Path, timeout_s: float = 15.0) -> int:
-    """Kill the QEMU processes that a stopped daemon's pid files name; return how many there were.
+def end_guests(root: Path, name: str = "*", timeout_s: float = 15.0) -> int:
+    """Kill the QEMU processes that pid files of a daemon name; return how many there were.
 
     A pid file may name a process of an earlier boot: only one whose files are the daemon's own domain is killed.
     """
     ended: dict[int, str] = {}
-    for file in sorted((root / "run" / "qemu").glob("*.pid")):
+    for file in sorted((root / "run" / "qemu").glob(f"{name}.pid")):
         with contextlib.suppress(OSError, ValueError):
             pid = int(file.read_text())
             words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")

@@ -92,11 +92,13 @@ class ServerJobs:
     def boot(self, server: Server) -> Outcome:
         """Bring the guest up from its disks, once its interfaces are there; a saved one goes on where it was."""
         state = self._hypervisor.state(server.id)
-        if state is not None and state.power == "running":
+        if state is not None and state.alive:
+            if state.power == "paused":
+                self._hypervisor.unpause(server.id)
+            self._mark_boot(server)
             return RUNNING
-        if state is not None and state.power == "paused":
-            self._hypervisor.unpause(server.id)
-            return RUNNING
+        if state is not None and state.power == "starting":
+            self._hypervisor.destroy(server.id)
         self._builder.make_disks(server)
         ports = self._builder.ports(server)
         if missing := [port.id for port in ports if not port.plugged]:
@@ -108,6 +110,7 @@ class ServerJobs:
             self._hypervisor.define(self._builder.plan(server, ports, self._virt_type()))
         self._mark_started(server)
         self._hypervisor.start(server.id)
+        self._mark_boot(server)
         return RUNNING
 
     def _build(self, server: Server) -> Outcome:
@@ -192,9 +195,13 @@ class ServerJobs:
 
     def _mark_started(self, server: Server) -> None:
         record = self._files.record(server.id)
-        fresh = msgspec.structs.replace(record, started_job=server.job, boot_id=boot_id())
-        if fresh != record:
-            self._files.remember(server.id, fresh)
+        self._files.remember(server.id, msgspec.structs.replace(record, started_job=server.job))
+
+    def _mark_boot(self, server: Server) -> None:
+        """Note in which boot of the machine the guest runs: after another one it is started again."""
+        record = self._files.record(server.id)
+        if record.boot_id != boot_id():
+            self._files.remember(server.id, msgspec.structs.replace(record, boot_id=boot_id()))
 
     def _late(self, server: Server, what: str, limit_s: float) -> bool:
         now = self._clock.monotonic_s()

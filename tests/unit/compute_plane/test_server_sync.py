@@ -302,6 +302,17 @@ def test_a_delete_killed_at_any_verb_converges(plane: Plane, verb: str, after: b
     assert plane.files.server_ids() == []
 
 
+def test_a_start_that_was_cut_off_is_cleared_away(plane: Plane) -> None:
+    server_id = plane.add()
+    plane.hypervisor.fail_next("start", HypervisorGone("libvirtd was killed"))
+    with pytest.raises(Unavailable):
+        plane.look(server_id)
+    plane.hypervisor.states[server_id] = DomainState(power="starting")
+    assert plane.settle(server_id).have == "active"
+    assert ("destroy", server_id) in plane.hypervisor.calls
+    assert plane.hypervisor.states[server_id].power == "running"
+
+
 def test_a_lost_report_is_made_again_without_a_second_boot(plane: Plane) -> None:
     server_id = plane.add()
     plane.sync.reconcile(server_id)

@@ -19,7 +19,7 @@ class DomainState(Frozen):
     """What a domain does."""
 
     power: str
-    """running, paused, shutoff or crashed."""
+    """running, paused, shutoff, crashed; starting: a start that was cut off and has not been cleared away yet."""
     reason: str = ""
     """Of shutoff: shutdown, destroyed, crashed, failed, saved, unknown."""
 

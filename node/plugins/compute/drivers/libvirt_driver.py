@@ -101,6 +101,8 @@ class LibvirtHypervisor:
 
         def create(domain: Any) -> bool:
             if not domain.isActive():
+                # A libvirtd that was killed in the middle of a start may have left a process that no one knows.
+                self._daemon.end_guests(instance_name(server_id))
                 domain.create()
             return True
 
@@ -240,6 +242,8 @@ def _warm_up(connection: Any) -> None:
 def _state(domain: Any) -> DomainState:
     number, reason = domain.state()
     power = _POWER.get(number, "shutoff")
+    if power == "paused" and reason == libvirt.VIR_DOMAIN_PAUSED_STARTING_UP:
+        return DomainState(power="starting")
     if power != "shutoff":
         return DomainState(power=power)
     # The daemon forgets its reasons when it restarts, but not the file.
