@@ -183,6 +183,8 @@ class ApiWorker(ThreadWorker):
 
     def _another(self, conn: Any) -> bool:
         """Wait a moment for the next request of a connection, unless threads are scarce."""
+        if conn.parser.unreader.buf.tell() or (conn.cfg.is_ssl and conn.sock.pending()):
+            return bool(self.alive)
         if not self.alive or not self._lingering.acquire(blocking=False):
             return False
         try:

@@ -2,14 +2,18 @@
 
 import contextlib
 import io
+import socket
 from typing import Any
 
 import msgspec
 import pytest
+from gunicorn.http.body import LengthReader
+from gunicorn.http.unreader import SocketUnreader
 from hypothesis import given
 from hypothesis import strategies as st
 
 from node.api.body import MAX_JSON_BYTES, BodyStream, decode_action, decode_json, decode_query
+from node.api.worker import SizedBody
 from node.errors import BadRequest, ClientGone, TooLarge
 from node.types import Frozen
 
@@ -33,6 +37,42 @@ def test_a_whole_body_is_read_in_any_steps(data: bytes, sizes: list[int]) -> Non
     assert got == data
     assert stream.bytes_read == len(data)
     assert stream.read(10) == b""
+
+
+@given(data=st.binary(max_size=300), sizes=st.lists(st.integers(1, 90), min_size=1, max_size=9))
+def test_a_whole_body_is_read_into_any_buffers(data: bytes, sizes: list[int]) -> None:
+    stream, got, turn = BodyStream(io.BytesIO(data + b"next request"), len(data)), b"", 0
+    while True:
+        buffer = bytearray(sizes[turn % len(sizes)])
+        count = stream.readinto(buffer)
+        if not count:
+            break
+        got += buffer[:count]
+        turn += 1
+    assert got == data
+    assert stream.bytes_read == len(data)
+
+
+@pytest.mark.parametrize("early", [0, 1, 4])
+def test_a_sized_body_comes_straight_from_the_socket(early: int) -> None:
+    client, server = socket.socketpair()
+    with client, server:
+        client.sendall(b"body that goes on" + b"GET / HTTP/1.1")
+        unreader = SocketUnreader(server)
+        unreader.unread(server.recv(early) if early else b"")
+        body = SizedBody(LengthReader(unreader, 17))
+        got, buffer = b"", bytearray(6)
+        while count := body.readinto(memoryview(buffer)):
+            got += buffer[:count]
+        assert got == b"body that goes on"
+        assert unreader.read() == b"GET / HTTP/1.1"
+
+
+def test_reading_into_a_buffer_notices_a_short_body() -> None:
+    stream = BodyStream(io.BytesIO(b"short"), 9)
+    assert stream.readinto(bytearray(9)) == 5
+    with pytest.raises(ClientGone):
+        stream.readinto(bytearray(9))
 
 
 @given(data=st.binary(max_size=100), missing=st.integers(1, 50))
