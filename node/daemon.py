@@ -4,13 +4,14 @@ The supervisor imports next to nothing, starts the two as children, restarts wha
 told to. The children end when the supervisor does. VMs, networks and libvirt belong to neither.
 """
 
+import contextlib
 import ctypes
 import logging
 import os
+import select
 import signal
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 from types import FrameType
@@ -47,13 +48,7 @@ def run(config_path: Path | None) -> int:
     lock = _only_one(config.state_dir)
     if lock is None:
         return 1
-    stop = threading.Event()
-
-    def end(_signal: int, _frame: FrameType | None) -> None:
-        stop.set()
-
-    signal.signal(signal.SIGTERM, end)
-    signal.signal(signal.SIGINT, end)
+    stop = _StopSignal(signal.SIGTERM, signal.SIGINT)
     parts = [_Part(name, config_path) for name in PARTS]
     for part in parts:
         part.start()
@@ -66,6 +61,26 @@ def run(config_path: Path | None) -> int:
         part.stop()
     os.close(lock)
     return 0
+
+
+class _StopSignal:
+    """Waits for a signal that ends the process.
+
+    No `threading.Event`: its `set`, called by a handler that interrupts its own `wait`, may wait for ever.
+    """
+
+    def __init__(self, *numbers: signal.Signals) -> None:
+        self._reader, self._writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        for number in numbers:
+            signal.signal(number, self._arrived)
+
+    def _arrived(self, _signal: int, _frame: FrameType | None) -> None:
+        with contextlib.suppress(BlockingIOError):
+            os.write(self._writer, b"x")
+
+    def wait(self, timeout_s: float) -> bool:
+        """Return whether the signal came, at the latest after the time."""
+        return bool(select.select([self._reader], [], [], timeout_s)[0])
 
 
 def _only_one(directory: Path) -> int | None:
@@ -163,8 +178,7 @@ def core(config_path: Path | None) -> int:
     from node.errors import NodeError
 
     config, host = _prepare(config_path)
-    stop = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    stop = _StopSignal(signal.SIGTERM)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     node = Node(config, host)
     try:

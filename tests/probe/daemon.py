@@ -141,6 +141,8 @@ class Daemon:
             )
         if ready:
             self.until(lambda: self.ask("GET")[0] == 200, "the API never answered")
+            self.until(lambda: len(self.everybody()) == 5, "the workers never came")
+            self.until(self.is_up, "the core never answered")
 
     def ask(self, method: str, name: str = "", path: str = "/book/v1/entries") -> tuple[int, Any]:
         """Return status and body; (0, None) when nobody answers, or nobody answers whole."""
