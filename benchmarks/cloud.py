@@ -1,5 +1,6 @@
 """The cloud under test: its addresses, a client for preparations, and the meters around a load."""
 
+import hashlib
 import http.client
 import json
 import os
@@ -40,7 +41,9 @@ class Cloud:
         node = self.facts["nodes"][0]
         self.state = Path(node["state_dir"])
         self.port = int(urlsplit(self.facts["auth_url_http"]).port or 0)
-        self.processes = Processes(node["pid"], directory.absolute())
+        digest = hashlib.sha256(str(self.state).encode()).hexdigest()[:16]  # as network/planes.py
+        run_directory = Path("/run/hedgerow") / digest
+        self.processes = Processes(node["pid"], directory.absolute(), run_directory)
         answer = self._send("POST", TOKENS, password_login(self.facts["admin_password"]), {})
         self.token = answer.headers["x-subject-token"]
         token = json.loads(answer.read())["token"]

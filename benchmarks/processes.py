@@ -23,9 +23,10 @@ class Memory:
 class Processes:
     """The processes of the node below a supervisor: its tree, its libvirtd, and what names its directory."""
 
-    def __init__(self, supervisor: int, directory: Path) -> None:
+    def __init__(self, supervisor: int, directory: Path, run_directory: Path) -> None:
         self._supervisor = supervisor
         self._directory = str(directory).encode()
+        self._run_directory = str(run_directory).encode()
         self._gone_s = 0.0
         self._last: dict[int, float] = {}
 
@@ -36,7 +37,8 @@ class Processes:
         ours |= {
             pid
             for pid in parents
-            if self._directory in _command(pid) and pid not in _line_of(os.getpid(), parents)
+            if (self._directory in _command(pid) or self._run_directory in _command(pid))
+            and pid not in _line_of(os.getpid(), parents)
         }
         grown = True
         while grown:
