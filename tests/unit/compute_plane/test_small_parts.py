@@ -14,6 +14,7 @@ from node.plugins.compute.host import boot_id, node_resources, process_start
 from node.plugins.compute.kvm_probe import probe_kvm
 from node.plugins.compute.libvirt_daemon import LibvirtDaemon, end_guests
 from node.sdk import Unavailable
+from node.testing.running_lab import wait_until
 
 PLAN = DomainPlan(
     server_id="11111111-2222-3333-4444-555555555555",
@@ -159,6 +160,11 @@ def test_teardown_ends_the_guests_of_its_daemon(tmp_path: Path) -> None:
     code = "import sys, time; time.sleep(60)"
     argv = [sys.executable, "-c", code, "-name", "guest=instance-1,debug-threads=on"]
     with subprocess.Popen(argv) as guest:
-        (run / "instance-1.pid").write_text(str(guest.pid))
-        assert end_guests(tmp_path) == 1
-        assert guest.wait(5) == -9
+        try:
+            # Popen returns while the kernel still sets up the new program: its command line is empty until then
+            wait_until("the command line", Path(f"/proc/{guest.pid}/cmdline").read_bytes, timeout_s=10)
+            (run / "instance-1.pid").write_text(str(guest.pid))
+            assert end_guests(tmp_path) == 1
+            assert guest.wait(5) == -9
+        finally:
+            guest.kill()
