@@ -8,6 +8,7 @@ from node.errors import Unavailable
 from node.types import Frozen
 
 _CACHE = Path("/var/lib/hedgerow/cache/guest")
+_BUILD_S = 600
 _BUILDER = Path(__file__).parents[2] / "image" / "guest" / "build"
 
 
@@ -29,7 +30,13 @@ def guest_image() -> GuestImage:
     cache = Path(os.environ.get("HEDGEROW_GUEST_CACHE", _CACHE))
     argv = [str(_BUILDER), "-o", str(cache), "--cache", str(cache / "packages")]
     cache.mkdir(parents=True, exist_ok=True)
-    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    try:
+        done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=_BUILD_S)
+    except subprocess.TimeoutExpired as error:
+        raise Unavailable(
+            f"The guest image was not built in {_BUILD_S} s: can this machine reach its Debian mirror? "
+            f"Run {_BUILDER} to see"
+        ) from error
     image = cache / "guest.qcow2"
     if not image.exists():
         tail = (done.stderr or done.stdout)[-1500:]

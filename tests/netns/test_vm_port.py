@@ -1,6 +1,7 @@
 """A real guest under QEMU on a real tap: DHCP, metadata, security group, floating IP, ssh."""
 
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -13,8 +14,13 @@ pytestmark = [pytest.mark.netns, pytest.mark.vm, pytest.mark.slow, pytest.mark.t
 _BOOT_S = 180.0
 
 
-def test_a_real_guest_boots_on_its_port(site: Site) -> None:
-    image = guest_image().path
+@pytest.fixture(scope="session")
+def image() -> Path:
+    """The guest image; made before a test enters its namespace, where no mirror can be reached."""
+    return guest_image().path
+
+
+def test_a_real_guest_boots_on_its_port(image: Path, site: Site) -> None:
     key = site.directory / "id"
     run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "test", "-f", str(key))
     _net, external = site.network("203.0.113.0/24", dhcp=False, external=True)
