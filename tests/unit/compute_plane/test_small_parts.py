@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -159,12 +160,14 @@ def test_teardown_ends_the_guests_of_its_daemon(tmp_path: Path) -> None:
     run.mkdir(parents=True)
     code = "import sys, time; time.sleep(60)"
     argv = [sys.executable, "-c", code, "-name", "guest=instance-1,debug-threads=on"]
-    with subprocess.Popen(argv) as guest:
-        try:
-            # Popen returns while the kernel still sets up the new program: its command line is empty until then
-            wait_until("the command line", Path(f"/proc/{guest.pid}/cmdline").read_bytes, timeout_s=10)
-            (run / "instance-1.pid").write_text(str(guest.pid))
-            assert end_guests(tmp_path) == 1
-            assert guest.wait(5) == -9
-        finally:
-            guest.kill()
+    guest = subprocess.Popen(argv)
+    try:
+        deadline = time.monotonic() + 10
+        while not Path(f"/proc/{guest.pid}/cmdline").read_bytes():  # exec is still at work
+            assert time.monotonic() < deadline
+        (run / "instance-1.pid").write_text(str(guest.pid))
+        assert end_guests(tmp_path) == 1
+        assert guest.wait(5) == -9
+    finally:
+        guest.kill()
+        guest.wait()
