@@ -15,7 +15,6 @@ from node.plugins.compute.host import boot_id, node_resources, process_start
 from node.plugins.compute.kvm_probe import probe_kvm
 from node.plugins.compute.libvirt_daemon import LibvirtDaemon, end_guests
 from node.sdk import Unavailable
-from node.testing.running_lab import wait_until
 
 PLAN = DomainPlan(
     server_id="11111111-2222-3333-4444-555555555555",
