@@ -47,12 +47,17 @@ class Tempest:
         stamp.write_text(requirements.read_text())
 
     def _prepare(self) -> None:
-        subprocess.run(
-            [self._bin / "tempest", "init", self._workspace],
-            check=True,
-            capture_output=True,
-            cwd="/",
-        )
+        # Tempest keeps a list of workspaces by name in the home directory; ours is a list of its own
+        registry = self._workspace.with_suffix(".yaml")
+        argv: list[str | Path] = [
+            self._bin / "tempest",
+            "init",
+            "--workspace-path",
+            registry,
+            self._workspace,
+        ]
+        done = subprocess.run(argv, check=False, capture_output=True, text=True, cwd="/")
+        assert done.returncode == 0, f"tempest init failed: {done.stdout}{done.stderr}"
         config = configparser.ConfigParser(interpolation=None)
         config.read_dict(self._settings())
         with (self._workspace / "etc" / "tempest.conf").open("w") as file:
