@@ -4,7 +4,6 @@ Source: https://docs.openstack.org/api-ref/network/v2/#security-group-rules-secu
 """
 
 import ipaddress
-from collections.abc import Mapping
 from typing import Any
 
 from msgspec.structs import replace
@@ -13,6 +12,7 @@ from node.plugins.network import converters as to
 from node.plugins.network import quota_rules
 from node.plugins.network.attributes import ABSENT, REQUIRED, Attribute, Kind, Wish, standard
 from node.plugins.network.faults import bad
+from node.plugins.network.protocols import PROTOCOLS
 from node.plugins.network.revise import in_use_counter, stamps
 from node.plugins.network.tables import SecurityGroup, SecurityGroupRule
 from node.sdk import AnyOp, Context, Count, delete, insert
@@ -29,32 +29,6 @@ KIND = Kind(
     ),
 )
 
-PROTOCOLS: Mapping[str, int] = {
-    "ah": 51,
-    "dccp": 33,
-    "egp": 8,
-    "esp": 50,
-    "gre": 47,
-    "icmp": 1,
-    "icmpv6": 58,
-    "igmp": 2,
-    "ip": 0,
-    "ipip": 4,
-    "ipv6-encap": 41,
-    "ipv6-frag": 44,
-    "ipv6-icmp": 58,
-    "ipv6-nonxt": 59,
-    "ipv6-opts": 60,
-    "ipv6-route": 43,
-    "ospf": 89,
-    "pgm": 113,
-    "rsvp": 46,
-    "sctp": 132,
-    "tcp": 6,
-    "udp": 17,
-    "udplite": 136,
-    "vrrp": 112,
-}
 _ICMP = frozenset({1, 58})
 _WITH_PORTS = frozenset({6, 17, 33, 132, 136})
 _ONLY_V6 = frozenset({41, 43, 44, 58, 59, 60})

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from node.plugins.network.names import bridge_name
 from node.plugins.network.nft_plan import Fragment, NftSet, TableSpec
+from node.plugins.network.protocols import PROTOCOLS
 from node.plugins.network.tables import Port, SecurityGroupMember, SecurityGroupRule, tap_name
 
 MARK = "0x10000000"
@@ -73,32 +74,6 @@ TRACK_TABLE = TableSpec(
 """,
 )
 
-_PROTOCOLS = {
-    "ah": 51,
-    "dccp": 33,
-    "egp": 8,
-    "esp": 50,
-    "gre": 47,
-    "icmp": 1,
-    "icmpv6": 58,
-    "igmp": 2,
-    "ip": 0,
-    "ipip": 4,
-    "ipv6-encap": 41,
-    "ipv6-frag": 44,
-    "ipv6-icmp": 58,
-    "ipv6-nonxt": 59,
-    "ipv6-opts": 60,
-    "ipv6-route": 43,
-    "ospf": 89,
-    "pgm": 113,
-    "rsvp": 46,
-    "sctp": 132,
-    "tcp": 6,
-    "udp": 17,
-    "udplite": 136,
-    "vrrp": 112,
-}
 _WITH_PORTS = {6: "tcp", 17: "udp", 33: "dccp", 132: "sctp", 136: "udplite"}
 _PROBE = "0.0.0.0"  # noqa: S104 - the sender of an ARP probe, RFC 5227
 _ANY = {"0.0.0.0/0", "::/0"}
@@ -252,7 +227,7 @@ def _service(rule: SecurityGroupRule, *, six: bool) -> str:
     name = rule.protocol.lower()
     if name in ("", "any"):
         return ""
-    number = int(name) if name.isdigit() else _PROTOCOLS.get(name, -1)
+    number = int(name) if name.isdigit() else PROTOCOLS.get(name, -1)
     if number == 1 and six:
         number = 58
     if number < 0:
