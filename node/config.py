@@ -47,6 +47,31 @@ class ApiSection(Frozen):
     """JSON object of policy overrides, name to rule; empty: none."""
 
 
+class ClusterSection(Frozen):
+    """`[cluster]`: this node among others."""
+
+    port: int = 0
+    """TCP port for other nodes (mutual TLS); 0: none, this node stays alone."""
+    data_port: int = 0
+    """TCP port on which other nodes fetch bulk data (mutual TLS); 0: none."""
+    listen: str = ""
+    """Address of both ports; empty: every address of this machine."""
+    address: str = ""
+    """Address that other nodes are told; empty: the one of the interface with the default route."""
+    token_file: str = ""
+    """File that holds a cluster's token; empty: none."""
+    alone: bool = True
+    """Without a token, make a cluster of one at the first start; no: wait to be approved by a cluster."""
+    seeds: str = ""
+    """host:port of nodes to ask where multicast does not reach, separated by commas."""
+    discovery: bool = True
+    """Announce this node, and look for others, by multicast DNS."""
+    failure_domain: str = ""
+    """What this node fails together with, for example a rack; empty: nothing."""
+    virtual_address: str = ""
+    """Address with prefix length that one healthy node of the cluster holds for the API, for example 192.0.2.9/24; empty: none."""
+
+
 class LogSection(Frozen):
     """`[log]`: what is written where."""
 
@@ -59,6 +84,7 @@ class LogSection(Frozen):
 BUILTIN_SECTIONS: dict[str, type[Frozen]] = {
     "node": NodeSection,
     "api": ApiSection,
+    "cluster": ClusterSection,
     "log": LogSection,
 }
 

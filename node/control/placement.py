@@ -16,8 +16,21 @@ class NodeRow(Row, kw_only=True):
 
     name: str
     address: str = ""
+    """Where other nodes reach this one: overlay, cluster and data ports."""
+    cluster_port: int = 0
+    data_port: int = 0
+    api_port: int = 0
+    fingerprint: str = ""
+    """SHA-256 of the node's public key (SubjectPublicKeyInfo), hex."""
+    role: str = "voter"
+    """voter or learner, as the log has it; written by the membership controller."""
+    want: str = "present"
+    """present, or absent: to be drained and removed."""
+    failure_domain: str = ""
     state: str = "up"
-    """up, suspect or down; written by liveness."""
+    """up, suspect or down; written by liveness only."""
+    lease_epoch: int = 0
+    """Raised with each change to down: who acts on a dead node's rows checks it."""
     maintenance: bool = False
     vcpus: int = 0
     memory_mib: int = 0
