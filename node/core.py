@@ -78,18 +78,26 @@ class Node:
         """Open the log, declare tables, seed rows, report this node, start the reconcilers."""
         tables = self._tables()
         self.machine.check_floor(list(tables))
-        held = self.machine.declared()
         self.consensus.start(_START_TIMEOUT_S)
+        self.host.services()  # the API process serves them; here they are looked at for `hedgerow status`
+        self._settle(tables)
+        self.runtime.start()
+        self.admin.start()
+
+    def _settle(self, tables: Mapping[Table, str]) -> None:
+        """Have the cluster hold this node's tables, the first rows and this node's own; harmless when repeated.
+
+        Raises:
+            Unavailable: 503, nobody leads the log.
+        """
+        held = self.machine.declared()
         for table, plugin in tables.items():
             if table.name not in held or held[table.name].version < table.version:
                 outcome = self._propose(Define(table))
                 if isinstance(outcome, Refused):
                     self._refused(plugin, "row_types", f"table {table.name}", outcome)
-        self.host.services()  # the API process serves them; here they are looked at for `hedgerow status`
         self._seed()
         self.report()
-        self.runtime.start()
-        self.admin.start()
 
     def _seed(self) -> None:
         """Propose the rows that a new cluster begins with; those that exist are not proposed at all."""
