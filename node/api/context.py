@@ -1,6 +1,7 @@
 """What a handler sees of its request, and the only way for it to change anything."""
 
 import io
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
@@ -10,7 +11,7 @@ from node.api import inner
 from node.api.inner import InnerAnswer
 from node.clock import Clock
 from node.config import Config
-from node.errors import Conflict, NodeError, NotFound, OverQuota, Unavailable
+from node.errors import BadRequest, Conflict, NodeError, NotFound, OverQuota, Unavailable
 from node.ids import Ids
 from node.state.reader import Reader
 from node.state.row import Row
@@ -18,6 +19,8 @@ from node.state.txn import AnyOp, Applied, Outcome, Refused, Txn
 from node.types import Frozen, Micros
 
 P = TypeVar("P")
+
+log = logging.getLogger("hedgerow.api")
 
 _ATTEMPTS = 8
 
@@ -190,9 +193,17 @@ class Context:
             raise hidden or Forbidden(f"Policy doesn't allow {rule} to be performed.")
 
     def commit(self, ops: Sequence[AnyOp], *, frees: bool = False) -> Applied | Refused:
-        """Propose operations once and return what became of them."""
+        """Propose operations once and return what became of them.
+
+        Raises:
+            BadRequest: 400, a value is in them that no row can hold, and no rule had refused it before.
+        """
         txn = Txn(request_id=self.ids.uuid(), ops=tuple(ops), frees=frees)
-        return self.proposer.propose(txn)
+        outcome = self.proposer.propose(txn)
+        if isinstance(outcome, Refused) and outcome.reason == "malformed":
+            log.warning("operation %d on %s is malformed", outcome.op, outcome.table or "no table")
+            raise BadRequest("The request holds a value that cannot be stored.")
+        return outcome
 
     def transact(
         self,
@@ -229,10 +240,8 @@ class Context:
                     used=outcome.value,
                     limit=outcome.limit,
                 )
-            if outcome.reason in ("malformed", "incompatible"):
-                raise Unavailable(
-                    f"The row store refused the request: {outcome.reason} {outcome.table}"
-                )
+            if outcome.reason == "incompatible":
+                raise Unavailable(f"The row store refused the request: {outcome.table}")
         raise Conflict(f"{last.table} {last.id} is being changed by other requests: try again")
 
     def find(self, row_type: type[Row], id: str, message: str) -> Any:

@@ -6,6 +6,7 @@ the request that made it; nothing is shrunk, as a request is small enough to be 
 """
 
 import ast
+import hashlib
 import importlib
 import inspect
 import json
@@ -13,26 +14,31 @@ import os
 import random
 import re
 import time
+from base64 import urlsafe_b64encode
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache, partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 from urllib.parse import quote, quote_from_bytes
+from uuid import UUID
 
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
 from node.api.route import Route, Service
+from node.ids import RandomIds
 from node.pluginhost import BUILTIN
 from node.sdk import NodeRow, insert
 from node.testing import Answer, Cloud
 
 PARAMETER = re.compile(r"\{(\w+)(?::\w+)?\}")
-BUDGET_S = float(os.environ.get("HEDGEROW_FUZZ_S", "25"))
-"""How long each of the tests draws requests."""
-SEED = int(os.environ.get("HEDGEROW_FUZZ_SEED", "0")) or random.SystemRandom().randrange(1, 1 << 32)
+BUDGET_S = float(os.environ.get("HEDGEROW_FUZZ_S", "0"))
+"""How long each of the tests draws requests; 0: REQUESTS of them, however long that takes."""
+REQUESTS = 4000
+_GIVEN_SEED = os.environ.get("HEDGEROW_FUZZ_SEED", "1")
+SEED = random.SystemRandom().randrange(1, 1 << 32) if _GIVEN_SEED == "random" else int(_GIVEN_SEED)
 EXPLORING = settings(
     max_examples=40,
     database=None,
@@ -88,6 +94,22 @@ TEMPLATES: dict[str, Any] = {
 """Bodies that fit, by path; `@x` is an id of the collection x. Fuzzing changes a thing or two in them."""
 
 
+class DrawnIds(RandomIds):
+    """Ids that a seed fixes: what is sent depends on what was answered."""
+
+    def __init__(self, seed: int) -> None:
+        self._dice = random.Random(seed)
+
+    def uuid(self) -> str:
+        return str(UUID(int=self._dice.getrandbits(128), version=4))
+
+    def hex(self) -> str:
+        return self.uuid().replace("-", "")
+
+    def secret(self, length_bytes: int = 32) -> str:
+        return urlsafe_b64encode(self._dice.randbytes(length_bytes)).decode().rstrip("=")
+
+
 class World:
     """A cloud with all built-in plugins, its ids, and the requests that it answered wrongly."""
 
@@ -98,12 +120,13 @@ class World:
                 k: v for k, v in vars(importlib.import_module(name)).items() if k != "token_verify"
             }
             plugins.append(SimpleNamespace(**hooks))
-        self.cloud = Cloud(directory, plugins)
+        self.cloud = Cloud(directory, plugins, ids=DrawnIds(SEED))
         self.calls = [(s, r) for s in self.cloud.services for r in s.routes]
         self.token = self.cloud.token(roles=("admin",), project_id="a" * 32, user_id="b" * 32)
         self.ids: dict[str, list[str]] = defaultdict(list)
         self.findings: dict[str, str] = {}
         self.sent = 0
+        self.all_sent = hashlib.sha256()
         room = {"vcpus": 64, "memory_mib": 65536, "disk_gib": 1000}
         self.cloud.commit(insert(NodeRow(id="node-1", name="testnode", **room)))
         self.furnish()
@@ -150,6 +173,7 @@ class World:
         self.sent += 1
         if self.sent % _FURNISH_EVERY == 0:  # what was deleted is there again
             self.furnish()
+        self.all_sent.update(repr((method, path, sent, body)).encode())
         what = f"{method} {path[:600]} {sent} {body[:300].rstrip()!r}"
         try:
             answer = self.cloud.request(
@@ -376,22 +400,30 @@ def calls(world: World) -> st.SearchStrategy[tuple[Service, Route]]:
     return st.one_of(every, st.integers(0, len(fitting) - 1).map(lambda number: fitting[number]))
 
 
-def draw_for(seconds: float, kind: st.SearchStrategy[Any], take: Callable[[Any], object]) -> int:
-    """Give what a strategy draws to a function until the time is over; return how many there were."""
-    end = time.monotonic() + seconds
-    count = 0
+def budget() -> Iterator[int]:
+    """Count turns until the time is over, or until there were enough requests."""
+    end = time.monotonic() + BUDGET_S
     turn = 0
-    while time.monotonic() < end:
+    while time.monotonic() < end if BUDGET_S else turn < REQUESTS:
+        yield turn
+        turn += 1
+
+
+def draw(kind: st.SearchStrategy[Any], take: Callable[[Any], object], turns: Iterator[int]) -> int:
+    """Give what a strategy draws to a function while there are turns; return how many there were."""
+    turn = next(turns, None)
+    count = 0
+    while turn is not None:
 
         @seed(SEED + turn)
         @settings(EXPLORING)
         @given(drawn=kind)
         def some(drawn: Any) -> None:
-            nonlocal count
-            if time.monotonic() < end:
+            nonlocal count, turn
+            if turn is not None:
                 take(drawn)
                 count += 1
+                turn = next(turns, None)
 
         some()
-        turn += 1
     return count

@@ -141,3 +141,24 @@ def test_no_query_makes_it_fail(cloud: Cloud, call: tuple[Service, Route]) -> No
         if answer.status >= 500:
             failed[query] = (answer.status, answer.body[:200])
     assert failed == {}
+
+
+@pytest.mark.parametrize("call", CALLS, ids=name_of)
+def test_a_nul_is_refused_wherever_it_stands(cloud: Cloud, call: tuple[Service, Route]) -> None:
+    """No row can hold one, so none may come as far as a row's id, a field of it or a question about it."""
+    service, route = call
+    token = "" if route.policy == "public" else cloud.token(roles=("admin",), project_id=NO_ID)
+    more = {**headers(service, route), "Content-Type": "application/json"}
+    body = msgspec.json.encode({route.action: None} if route.action else {})
+    path = url(service, route)
+    asked = {f"{path}?name=a%00b": 400, f"{path}?%00=x": 400}
+    if "{" in route.path:
+        asked[service.path + PARAMETER.sub("a%00", route.path)] = 404
+    for what, status in asked.items():
+        answer = cloud.request(route.method, what, token=token, headers=more, body=body)
+        assert answer.status == status, (what, answer.body)
+        assert not answer.body or answer.headers["content-type"].startswith("application/json")
+    answer = cloud.request(
+        route.method, path, token=token, headers={**more, "X-Name": "a\x00b"}, body=body
+    )
+    assert answer.status == 400, answer.body

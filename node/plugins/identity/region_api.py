@@ -50,7 +50,8 @@ def put_region(ctx: Context, region_id: str) -> dict[str, Any]:
 
 
 def _create(ctx: Context, ident: str | None) -> dict[str, Any]:
-    body, extra = parse("region", ctx.body.region, RegionFields)
+    sent = {**ctx.body.region, "id": ident} if ident else ctx.body.region
+    body, extra = parse("region", sent, RegionFields)
     parent_id = given(body.parent_region_id) or ""
     region = Region(
         id=ident or ctx.ids.hex(),

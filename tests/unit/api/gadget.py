@@ -51,6 +51,11 @@ def create(ctx: Context) -> Reply:
     return Reply(body={"id": row.id}, headers={"Location": ctx.url(f"/v1/gadgets/{row.id}")})
 
 
+def unchecked(ctx: Context) -> None:
+    row = Gadget(id=ctx.ids.uuid(), name="half\0checked")
+    ctx.transact(lambda: ([insert(row)], None))
+
+
 def show(ctx: Context, gadget_id: str) -> Mapping[str, Any]:
     row = ctx.find(Gadget, gadget_id, f"No gadget {gadget_id}")
     return {"id": row.id, "name": row.name, "size": row.size_bytes}
@@ -141,6 +146,7 @@ ROUTES = (
     Route(method="GET", path="/", handler=lambda ctx: {"version": list(ctx.microversion)}, policy="public"),
     Route(method="GET", path="/v1/gadgets", handler=listing, policy="any", query=GadgetQuery),
     Route(method="POST", path="/v1/gadgets", handler=create, policy="gadget:create", body=GadgetBody, status=201),
+    Route(method="POST", path="/v1/unchecked", handler=unchecked, policy="any"),
     Route(method="GET", path=ID, handler=show, policy="any", until="1.4"),
     Route(method="GET", path=ID, handler=show_more, policy="any", since="1.5"),
     Route(method="HEAD", path=ID, handler=show, policy="any"),

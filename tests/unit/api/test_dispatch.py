@@ -105,6 +105,24 @@ def test_bodies_and_queries_of_a_type(cloud: Cloud) -> None:
     assert cloud.get(f"{GADGETS}?colour=red", token=token).status == 400
 
 
+@pytest.mark.parametrize(
+    "name", [b'"a\\u0000"', b'"\\ud800"', b'"\\udfff\\ud800"', b'"\xff"', b'"a\0"']
+)
+def test_names_that_no_row_can_hold(cloud: Cloud, name: bytes) -> None:
+    token = cloud.token()
+    assert cloud.post(GADGETS, body=b'{"name": ' + name + b"}", token=token).status == 400
+    assert cloud.db.rows(Gadget) == []
+
+
+def test_what_a_handler_lets_through_and_no_row_can_hold_is_the_clients_mistake(
+    cloud: Cloud, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The last line: a handler that makes a name of its own from what was sent."""
+    answer = cloud.post("/gadget/v1/unchecked", token=cloud.token())
+    assert answer.status == 400, answer.body
+    assert "gadgets" in caplog.text
+
+
 def test_the_answers_of_the_framework_itself(cloud: Cloud) -> None:
     token = cloud.token()
     for answer, status in (
