@@ -4,7 +4,7 @@ import logging
 import os
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -13,7 +13,10 @@ from node import __version__
 from node.clock import Clock, SystemClock
 from node.cluster.client import SOCKET_FILE
 from node.cluster.consensus import Consensus
+from node.cluster.founding import Certificates
 from node.cluster.settings import RaftSettings
+from node.cluster.tables import ROW_TYPES
+from node.cluster.trust import TLS_DIRECTORY, Trust
 from node.config import Config, NodeSection
 from node.control.placement import NodeRow
 from node.control.reconciler import Reconciler
@@ -25,11 +28,24 @@ from node.observe.metrics import exposition
 from node.pluginhost import PluginHost
 from node.state.machine import Changes, Machine
 from node.state.reader import STATE_FILE, Readers
-from node.state.row import Table
-from node.state.txn import Define, Insert, Refused, Txn, decode_outcome, encode_txn, insert, patch
+from node.state.row import Row, Table
+from node.state.txn import (
+    AnyOp,
+    Define,
+    Insert,
+    Refused,
+    Txn,
+    decode_outcome,
+    encode_txn,
+    insert,
+    patch,
+)
 from node.types import Frozen, NodeId
 
 log = logging.getLogger("hedgerow.node")
+
+CORE_ROW_TYPES: tuple[type[Row], ...] = (NodeRow, *ROW_TYPES)
+"""What the core itself stores; all other tables are plugins'."""
 
 _START_TIMEOUT_S = 30.0
 _EXISTS = ("exists", "rev", "unique")
@@ -58,6 +74,12 @@ class Node:
         self.node_id = NodeId(identity(self.directory, self.ids).node_id)
         self.machine = Machine(self.directory / STATE_FILE, self._changed)
         self.readers = Readers(self.directory / STATE_FILE)
+        self.certificates = Certificates(
+            Trust(self.directory / TLS_DIRECTORY, self.node_id, self.clock),
+            config,
+            self.clock,
+            self.readers.reader,
+        )
         settings = RaftSettings(node_id=self.node_id)
         self.consensus = Consensus(
             self.machine, self.directory / "log", self.directory / SOCKET_FILE, settings
@@ -78,6 +100,9 @@ class Node:
         """Open the log, declare tables, seed rows, report this node, start the reconcilers."""
         tables = self._tables()
         self.machine.check_floor(list(tables))
+        if not self.certificates.trust.is_member:
+            self.certificates.found(self.ids)
+        self.certificates.keep()
         self.consensus.start(_START_TIMEOUT_S)
         self.host.services()  # the API process serves them; here they are looked at for `hedgerow status`
         self._settle(tables)
@@ -96,6 +121,7 @@ class Node:
                 outcome = self._propose(Define(table))
                 if isinstance(outcome, Refused):
                     self._refused(plugin, "row_types", f"table {table.name}", outcome)
+        self._propose_all(self.certificates.first_rows(self.ids))
         self._seed()
         self.report()
 
@@ -111,6 +137,10 @@ class Node:
                 outcome = self._propose(op)
                 if isinstance(outcome, Refused) and outcome.reason not in _EXISTS:
                     self._refused(plugin, "seed_rows", f"{outcome.table} {outcome.id}", outcome)
+
+    def _propose_all(self, ops: Sequence[AnyOp]) -> None:
+        if ops:
+            self._propose(*ops)
 
     def _refused(self, plugin: str, hook: str, what: str, outcome: Refused) -> None:
         error = Conflict(f"{what} was refused: {outcome.reason}")
@@ -135,6 +165,7 @@ class Node:
 
     def report(self) -> None:
         """Write what this node has and can into its row, when that changed; what cannot be written now waits."""
+        self.certificates.keep()
         try:
             self._report()
         except (DiskFull, Unavailable) as error:
@@ -154,6 +185,7 @@ class Node:
             "name": name,
             "state": "up",
             "facts": {**facts, "version": __version__},
+            "fingerprint": self.certificates.trust.fingerprint,
             **numbers,
         }
         row = self.readers.reader().get(NodeRow, self.node_id)
@@ -166,7 +198,9 @@ class Node:
 
     def _tables(self) -> dict[Table, str]:
         """Return the tables of all plugins, with the plugin; the first to name a table has it."""
-        kept: dict[str, tuple[Table, str]] = {NodeRow.__table__.name: (NodeRow.__table__, "core")}
+        kept: dict[str, tuple[Table, str]] = {
+            row_type.__table__.name: (row_type.__table__, "core") for row_type in CORE_ROW_TYPES
+        }
         for plugin, row_types in self.host.gather("row_types"):
             for row_type in row_types:
                 table = row_type.__table__

@@ -34,7 +34,6 @@ _MALLOC = {
 }
 """What a password hash takes (19 MiB) goes back to the system instead of staying in each thread's arena; in huge
 pages, as the page faults would cost half a hash."""
-_ANY_ADDRESS = ("0.0.0.0", "::")  # noqa: S104 - names that no certificate can carry
 
 
 def run(config_path: Path | None) -> int:
@@ -195,14 +194,12 @@ def core(config_path: Path | None) -> int:
 
 def api(config_path: Path | None) -> int:
     """Run the API processes until SIGTERM."""
-    import socket
-
     from node.api.dispatch import Backend
     from node.api.server import ApiServer, TlsFiles, backend_policies
     from node.clock import SystemClock
     from node.cluster.client import SOCKET_FILE, ProposalClient
-    from node.cluster.trust import ensure
-    from node.config import ApiSection, NodeSection
+    from node.cluster.trust import TLS_DIRECTORY, await_server_files
+    from node.config import ApiSection
     from node.ids import RandomIds
     from node.state.proposer import LogProposer
     from node.state.reader import STATE_FILE, Readers
@@ -212,11 +209,7 @@ def api(config_path: Path | None) -> int:
     section = config.section(ApiSection)
     _wait_for(directory / STATE_FILE)
     services = host.services()
-    names = [
-        config.section(NodeSection).name or socket.gethostname(), "localhost", "127.0.0.1", "::1",
-        *(name for name in (section.listen, section.public_host) if name and name not in _ANY_ADDRESS),
-    ]  # fmt: skip
-    files = ensure(directory / "tls", names, SystemClock())
+    files = await_server_files(directory / TLS_DIRECTORY)
     backend = Backend(
         readers=Readers(directory / STATE_FILE),
         proposer=LogProposer(ProposalClient(directory / SOCKET_FILE).propose),

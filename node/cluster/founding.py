@@ -1,0 +1,81 @@
+"""The first rows of a cluster, and the certificates that follow from them."""
+
+import logging
+from collections.abc import Callable
+
+from node.clock import Clock
+from node.cluster.authority import Authority
+from node.cluster.tables import CLUSTER, ClusterRow
+from node.cluster.trust import Trust, api_names
+from node.config import Config
+from node.errors import MachineFault
+from node.ids import Ids
+from node.state.reader import Reader
+from node.state.txn import AnyOp, insert
+
+log = logging.getLogger("hedgerow.founding")
+
+
+class Certificates:
+    """Keeps this node's certificates as the cluster's row wants them."""
+
+    def __init__(
+        self, trust: Trust, config: Config, clock: Clock, db: Callable[[], Reader]
+    ) -> None:
+        self.trust = trust
+        self._config = config
+        self._clock = clock
+        self._db = db
+
+    def found(self, ids: Ids, cluster_id: str = "") -> None:
+        """Make the CA of a new cluster on the disk, unless one is there already."""
+        self.trust.found(cluster_id or ids.uuid())
+
+    def first_rows(self, ids: Ids) -> list[AnyOp]:
+        """Return what makes the CA that this node founded with the cluster's; nothing when that is done."""
+        made = self.trust.founded()
+        if made is None or self._db().get(ClusterRow, CLUSTER) is not None:
+            return []
+        now = self._clock.now_us()
+        row = ClusterRow(
+            id=CLUSTER,
+            cluster_id=made.cluster_id or ids.uuid(),
+            ca_certificate=made.certificate_pem.decode(),
+            ca_key=made.key_pem.decode(),
+            created_at=now,
+            updated_at=now,
+        )
+        return [insert(row)]
+
+    def keep(self, address: str = "") -> bool:
+        """Renew what is due; return whether something was. Without the cluster's row nothing can be done yet."""
+        try:
+            authority = authority_of(self._db())
+        except MachineFault as error:
+            log.error("certificates cannot be renewed: %s", error.message)
+            return False
+        if authority is None:
+            authority = self.trust.founded()  # a founder's API need not wait for the first commit
+        else:
+            self.trust.forget_founding()
+        if authority is None:
+            return False
+        changed = self.trust.keep(authority, api_names(self._config, address))
+        if changed:
+            log.info("this node's certificates are renewed")
+        return changed
+
+
+def authority_of(db: Reader) -> Authority | None:
+    """Return the cluster's CA, None before its row is there.
+
+    Raises:
+        MachineFault: the row holds no usable CA.
+    """
+    row = db.get(ClusterRow, CLUSTER)
+    if row is None:
+        return None
+    try:
+        return Authority.load(row.ca_certificate.encode(), row.ca_key.encode())
+    except ValueError as error:
+        raise MachineFault(f"The cluster's CA cannot be used: {error}") from error

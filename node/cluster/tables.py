@@ -1,0 +1,54 @@
+"""What the cluster knows of itself: its authority, its tokens, and who asks to join."""
+
+from node.state.row import Row, Table
+
+CLUSTER = "cluster"
+"""The id of the one row of its table."""
+
+MAX_REQUESTS = 64
+"""How many strangers may wait for approval at a time."""
+
+
+class ClusterRow(Row):
+    """The cluster. Holds the CA's private key: it is never logged and never in an answer."""
+
+    __table__ = Table(name="cluster")
+
+    cluster_id: str = ""
+    ca_certificate: str = ""
+    """PEM."""
+    ca_key: str = ""
+    """PEM, secret. Every member has all rows, and may admit and renew."""
+
+
+class JoinToken(Row):
+    """A token that admits nodes. What the token's bearer proves is its key, which cannot be turned back into it."""
+
+    __table__ = Table(name="join_tokens")
+
+    key: str = ""
+    """Hex, secret: derived from the token's secret."""
+    founders: int = 1
+    expires_at: int = 0
+    """0: never."""
+    is_revoked: bool = False
+    note: str = ""
+    joined: int = 0
+    """How many nodes it has admitted."""
+
+
+class JoinRequest(Row):
+    """A node without a token that asks to join; its id is the fingerprint of its key."""
+
+    __table__ = Table(name="join_requests", indexes=(("node_id",),))
+
+    node_id: str = ""
+    name: str = ""
+    address: str = ""
+    cluster_port: int = 0
+    version: str = ""
+    is_approved: bool = False
+    seen_at: int = 0
+
+
+ROW_TYPES: tuple[type[Row], ...] = (ClusterRow, JoinToken, JoinRequest)
