@@ -18,6 +18,7 @@ from node.cluster.settings import RaftSettings
 from node.cluster.tables import ROW_TYPES
 from node.cluster.trust import TLS_DIRECTORY, Trust
 from node.config import Config, NodeSection
+from node.control.data_place import Members, data_port
 from node.control.placement import NodeRow
 from node.control.reconciler import Reconciler
 from node.control.runtime import NodeControl, Runtime
@@ -92,6 +93,7 @@ class Node:
             hook=host.hook,
             readers=self.readers,
             propose=self.consensus.propose,
+            data_port=data_port(config, Members(self.readers)),
         )
         self.runtime = Runtime(self.control, self._reconcilers())
         self.admin = AdminServer(self.directory, self._commands())

@@ -200,6 +200,7 @@ def api(config_path: Path | None) -> int:
     from node.cluster.client import SOCKET_FILE, ProposalClient
     from node.cluster.trust import TLS_DIRECTORY, await_server_files
     from node.config import ApiSection
+    from node.control.data_place import Members, data_port
     from node.ids import RandomIds
     from node.state.proposer import LogProposer
     from node.state.reader import STATE_FILE, Readers
@@ -210,14 +211,19 @@ def api(config_path: Path | None) -> int:
     _wait_for(directory / STATE_FILE)
     services = host.services()
     files = await_server_files(directory / TLS_DIRECTORY)
+    readers = Readers(directory / STATE_FILE)
+    members = Members(readers)
     backend = Backend(
-        readers=Readers(directory / STATE_FILE),
+        readers=readers,
         proposer=LogProposer(ProposalClient(directory / SOCKET_FILE).propose),
         policies=backend_policies(services, section.policy_file),
         hooks=host.manager,
         config=config,
         clock=SystemClock(),
         ids=RandomIds(),
+        node_id=_node_id(directory),
+        data_port=data_port(config, members),
+        is_member=members.is_member,
     )
     ApiServer(backend, services, TlsFiles(certificate=files.certificate, key=files.key)).run()
     return 0
@@ -260,6 +266,14 @@ def _prepare(config_path: Path | None) -> "tuple[Config, PluginHost]":
     sections = host.sections()
     # A plugin that is broken leaves its section behind, which must not stop the node.
     return load(config_path, sections, others_allowed=bool(host.failures())), host
+
+
+def _node_id(directory: Path) -> str:
+    """Return this node's id, which the core made before its store."""
+    import msgspec
+
+    identity = msgspec.json.decode((directory / "identity.json").read_bytes(), type=dict[str, str])
+    return identity["node_id"]
 
 
 def _wait_for(path: Path) -> None:

@@ -17,6 +17,7 @@ from node.contracts import (
 )
 from node.control.placement import NodeRow, PlacementRequest, choose
 from node.control.reconciler import Control, Done, Reconciler
+from node.data_port import DataAnswer, DataPort, NoDataPort
 from node.errors import (
     BadRequest,
     ClientGone,
@@ -73,6 +74,8 @@ __all__ = [
     "Context",
     "Control",
     "Count",
+    "DataAnswer",
+    "DataPort",
     "Delete",
     "DiskFull",
     "Done",
@@ -89,6 +92,7 @@ __all__ = [
     "MethodNotAllowed",
     "Micros",
     "Microversions",
+    "NoDataPort",
     "NodeError",
     "NodeId",
     "NodeRow",

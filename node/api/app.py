@@ -9,7 +9,7 @@ from typing import Any, cast
 import falcon
 import msgspec
 
-from node.api.dispatch import Backend, Dispatcher
+from node.api.dispatch import PEER, Backend, Dispatcher
 from node.api.openapi import document
 from node.api.policy import collect
 from node.api.route import Route, Service
@@ -20,12 +20,24 @@ log = logging.getLogger("hedgerow.api")
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "COPY")
 
 Responder = Callable[..., None]
+Wsgi = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+
+
+def build_both(backend: Backend, services: Iterable[Service]) -> Wsgi:
+    """Return the application of these services with, on the data port, what they serve to other nodes."""
+    services = list(services)
+    public, peers = build(backend, services), build(backend, services, peers=True)
+
+    def serve(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        return (peers if PEER in environ else public)(environ, start_response)
+
+    return serve
 
 
 def build(
-    backend: Backend, services: Iterable[Service]
+    backend: Backend, services: Iterable[Service], *, peers: bool = False
 ) -> falcon.App[falcon.Request, falcon.Response]:
-    """Return the WSGI application of these services.
+    """Return the WSGI application of these services; `peers`: of what only other nodes may ask.
 
     Raises:
         ValueError: two routes cannot be told apart.
@@ -40,7 +52,7 @@ def build(
     )
     for dispatcher in dispatchers:
         dispatcher.app = app
-        _add_service(app, dispatcher)
+        _add_service(app, dispatcher, peers=peers)
 
     def translate(
         req: falcon.Request, resp: falcon.Response, error: Exception, _params: Any
@@ -66,8 +78,9 @@ def build(
 
     app.add_error_handler(falcon.HTTPError, translate)
     app.add_error_handler(Exception, translate)
-    app.add_route("/", _Index(services))
-    app.add_route("/openapi.json", _OpenApi(services))
+    if not peers:
+        app.add_route("/", _Index(services))
+        app.add_route("/openapi.json", _OpenApi(services))
     return app
 
 
@@ -85,16 +98,19 @@ def try_out(services: Sequence[Service]) -> None:
         if service.path in paths or not service.path.startswith("/"):
             raise ValueError(f"The path {service.path} of {service.name} is taken or is none")
         paths.add(service.path)
-        _add_service(app, cast("Any", SimpleNamespace(service=service)))
+        for peers in (False, True):
+            _add_service(app, cast("Any", SimpleNamespace(service=service)), peers=peers)
         for name, text in {**service.rules, **service.policies}.items():
             if rules.setdefault(name, text) != text:
                 raise ValueError(f"The policy {name} of {service.name} is another service's")
     collect([rules], "")
 
 
-def _add_service(app: Any, dispatcher: Dispatcher) -> None:
+def _add_service(app: Any, dispatcher: Dispatcher, *, peers: bool) -> None:
     paths: dict[str, dict[str, list[Route]]] = defaultdict(lambda: defaultdict(list))
     for route in dispatcher.service.routes:
+        if route.peers_only != peers:
+            continue
         paths[_numbered(dispatcher.service.path + route.path.rstrip("/"))][route.method].append(
             route
         )

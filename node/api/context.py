@@ -11,6 +11,7 @@ from node.api import inner
 from node.api.inner import InnerAnswer
 from node.clock import Clock
 from node.config import Config
+from node.data_port import DataPort
 from node.errors import BadRequest, Conflict, NodeError, NotFound, OverQuota, Unavailable
 from node.ids import Ids
 from node.state.reader import Reader
@@ -79,7 +80,7 @@ class Enforcer(Protocol):
 class Context:
     """One request. Handlers read rows through `db` and change them through `transact`."""
 
-    def __init__(  # noqa: PLR0913
+    def __init__(  # noqa: PLR0913, PLR0915
         self,
         *,
         db: Reader,
@@ -92,6 +93,8 @@ class Context:
         request_id: str,
         base_url: str,
         plain: bool,
+        node_id: str,
+        data_port: DataPort,
     ) -> None:
         self.db = db
         self.proposer = proposer
@@ -106,6 +109,12 @@ class Context:
         """`https://host:port`, no slash at the end, as the client addressed it."""
         self.plain = plain
         """Whether the request came over plain HTTP."""
+        self.node_id = node_id
+        """This node."""
+        self.data_port = data_port
+        """The way to bulk data of other nodes."""
+        self.peer = ""
+        """The node that asks, on a route that is `peers_only`."""
         self.token_or_none: Token | None = None
         self.auth_token: str = ""
         self.method = "GET"

@@ -7,7 +7,7 @@ is refused before its bytes are sent.
 import logging
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 from urllib.parse import parse_qsl
 
@@ -21,6 +21,7 @@ from node.api.policy import Policies
 from node.api.route import Reply, Route, Service
 from node.clock import Clock
 from node.config import ApiSection, Config
+from node.data_port import DataPort, NoDataPort
 from node.errors import (
     BadRequest,
     Forbidden,
@@ -49,6 +50,14 @@ class Backend(Frozen):
     config: Config
     clock: Clock
     ids: Ids
+    node_id: str = ""
+    data_port: DataPort = NoDataPort()
+    is_member: Callable[[str], bool] = lambda _node_id: False
+    """Says whether a certificate's name is one of a node of this cluster."""
+
+
+PEER = "hedgerow.peer"
+"""Key of the WSGI environment: the node whose certificate was shown on the data port. No header makes one."""
 
 
 class Dispatcher:
@@ -126,8 +135,11 @@ class Dispatcher:
             request_id=backend.ids.request_id(),
             base_url=f"{req.scheme}://{self._public_host or req.netloc}",
             plain=req.scheme == "http",
+            node_id=backend.node_id,
+            data_port=backend.data_port,
         )
         environ = req.env
+        ctx.peer = environ.get(PEER, "")
         ctx.method = req.method
         ctx.path = req.path.removeprefix(self.service.path) or "/"
         ctx.raw_path = environ.get("RAW_URI") or req.path
@@ -147,6 +159,8 @@ class Dispatcher:
         return ctx
 
     def _answer(self, ctx: Context, routes: Sequence[Route], values: Sequence[str]) -> Reply:
+        if ctx.peer and not self.backend.is_member(ctx.peer):
+            raise Forbidden(f"Node {ctx.peer} is no member of this cluster.")
         self._negotiate(ctx, routes)
         fitting = [route for route in routes if _in_range(route, ctx.microversion)]
         if not fitting:

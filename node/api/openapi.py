@@ -21,6 +21,7 @@ def document(services: Sequence[Service]) -> dict[str, Any]:
         kind
         for service in services
         for route in service.routes
+        if not route.peers_only
         for kind in (route.body, route.query, route.response)
     ]
     known = [kind for kind in dict.fromkeys(types) if kind is not None]
@@ -31,6 +32,8 @@ def document(services: Sequence[Service]) -> dict[str, Any]:
     paths: dict[str, dict[str, Any]] = {}
     for service in services:
         for route in service.routes:
+            if route.peers_only:
+                continue
             path = _PARAMETER.sub(r"{\1}", service.path + route.path)
             operations = paths.setdefault(path, {})
             _merge(operations, route, service, schema_of)

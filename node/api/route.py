@@ -60,6 +60,8 @@ class Route(Frozen):
     response: type[Any] | None = None
     stream: bool = False
     """The handler reads the raw body itself from `ctx.stream`."""
+    peers_only: bool = False
+    """Served to other nodes on the data port only, where `ctx.peer` says which; its policy is `public`."""
 
 
 class Microversions(Frozen):

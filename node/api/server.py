@@ -6,18 +6,20 @@ connections, sockets to the core) is opened by each worker at its first request.
 
 import gc
 import logging
+import socket
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from gunicorn.app.base import BaseApplication
 
-from node.api.app import build
+from node.api.app import build_both
 from node.api.dispatch import Backend
 from node.api.policy import collect
 from node.api.route import Service
 from node.api.worker import ApiWorker
-from node.config import ApiSection
+from node.config import ApiSection, ClusterSection
+from node.data_port import NodeTls
 from node.types import Frozen
 
 log = logging.getLogger("hedgerow.api")
@@ -50,11 +52,19 @@ class ApiServer(BaseApplication):
         binds = [f"{_host(section.listen)}:{section.port}"]
         if section.plain_port:
             binds.append(f"127.0.0.1:{section.plain_port}")
+        cluster = self._backend.config.section(ClusterSection)
+        if cluster.data_port:
+            binds.append(f"{_host(cluster.listen or _any_address())}:{cluster.data_port}")
+        fields = {
+            "plain_port": section.plain_port,
+            "data_port": cluster.data_port,
+            "node_tls": NodeTls(self._backend.config.state_dir / "tls"),
+        }
         settings: dict[str, Any] = {
             "bind": binds,
             "workers": section.workers,
             "threads": section.threads,
-            "worker_class": type("Worker", (ApiWorker,), {"plain_port": section.plain_port}),
+            "worker_class": type("Worker", (ApiWorker,), fields),
             "worker_connections": 1000,
             "preload_app": True,
             "certfile": str(self._tls.certificate),
@@ -78,7 +88,7 @@ class ApiServer(BaseApplication):
 
     def load(self) -> Any:
         """Return the WSGI application."""
-        app = build(self._backend, self._services)
+        app = build_both(self._backend, self._services)
         gc.collect()
         gc.freeze()  # forked workers share these pages as long as the collector leaves them alone
         return app
@@ -87,6 +97,11 @@ class ApiServer(BaseApplication):
 def backend_policies(services: Sequence[Service], override_file: str) -> Any:
     """Return the compiled policies of all services."""
     return collect([{**service.rules, **service.policies} for service in services], override_file)
+
+
+def _any_address() -> str:
+    """Return the name of every address: one socket takes both versions of IP where the kernel has both."""
+    return "::" if socket.has_dualstack_ipv6() else "0.0.0.0"  # noqa: S104 - certificates decide there
 
 
 def _host(address: str) -> str:

@@ -24,6 +24,9 @@ from gunicorn.http.wsgi import FileWrapper, Response, create
 from gunicorn.util import close_graceful
 from gunicorn.workers.gthread import _DEFER, ThreadWorker
 
+from node.api.dispatch import PEER
+from node.data_port import NodeTls, common_name
+
 STALL_S = 60
 """How long a client may send, or take, nothing in the middle of a request."""
 
@@ -134,10 +137,12 @@ class WholeResponse(Response):
 class ConnectionSettings:
     """Gunicorn's settings as the connections of one listener see them; read out once, as each request asks often."""
 
-    def __init__(self, settings: Any, *, is_ssl: bool) -> None:
+    def __init__(self, settings: Any, *, is_ssl: bool, node_tls: NodeTls | None = None) -> None:
         self._settings = settings
         vars(self).update({name: setting.get() for name, setting in settings.settings.items()})
         self.is_ssl = is_ssl
+        if node_tls is not None:
+            self.ssl_context = lambda _settings, _usual: node_tls.context(server=True)
 
     def __getattr__(self, name: str) -> Any:
         """Reach everything else unchanged."""
@@ -145,15 +150,20 @@ class ConnectionSettings:
 
 
 class ApiWorker(ThreadWorker):
-    """Serves TLS connections, and plain ones on the plain port."""
+    """Serves TLS connections, plain ones on the plain port, and other nodes on the data port."""
 
     plain_port = 0
+    data_port = 0
+    node_tls: NodeTls
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._connection = threading.local()
         super().__init__(*args, **kwargs)
         self._plain = ConnectionSettings(self._settings, is_ssl=False)
         self._tls = ConnectionSettings(self._settings, is_ssl=True)
+        if self.data_port:
+            tls = self.node_tls
+            self._data = ConnectionSettings(self._settings, is_ssl=True, node_tls=tls)
         self._lingering = threading.BoundedSemaphore(max(1, self._settings.threads - _FREE_THREADS))
 
     @property
@@ -171,8 +181,9 @@ class ApiWorker(ThreadWorker):
             if not conn.wait_for_data(0):
                 return _DEFER
             _limit_stalls(conn.sock)
-        is_plain = self.plain_port and conn.server[1] == self.plain_port
-        conn.cfg = self._connection.settings = self._plain if is_plain else self._tls
+            if self._is_data(conn) and self.node_tls.context(server=True) is None:
+                return False  # this node is no member of a cluster yet
+        conn.cfg = self._connection.settings = self._settings_of(conn)
         try:
             while True:
                 result = super().handle(conn)
@@ -180,6 +191,14 @@ class ApiWorker(ThreadWorker):
                     return result
         finally:
             del self._connection.settings
+
+    def _is_data(self, conn: Any) -> bool:
+        return bool(self.data_port) and conn.server[1] == self.data_port
+
+    def _settings_of(self, conn: Any) -> ConnectionSettings:
+        if self._is_data(conn):
+            return self._data
+        return self._plain if self.plain_port and conn.server[1] == self.plain_port else self._tls
 
     def _another(self, conn: Any) -> bool:
         """Wait a moment for the next request of a connection, unless threads are scarce."""
@@ -205,6 +224,8 @@ class ApiWorker(ThreadWorker):
             req, conn.sock, conn.client, conn.server, conn.cfg, response_class=WholeResponse
         )
         environ["wsgi.multithread"] = True
+        if self._is_data(conn):
+            environ[PEER] = common_name(conn.sock) or "nobody"
         if not self.alive or len(self.keepalived_conns) >= self.max_keepalived:
             resp.force_close()
         try:

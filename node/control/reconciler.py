@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 from node.clock import Clock
 from node.config import Config
+from node.data_port import DataPort, NoDataPort
 from node.ids import Ids
 from node.state.reader import Reader
 from node.state.row import Row
@@ -38,6 +39,8 @@ class Control(ABC):
     ids: Ids
     hook: Any
     """Call other plugins: `control.hook.image_open(...)`."""
+    data_port: DataPort = NoDataPort()
+    """The way to bulk data of other nodes."""
 
     @property
     @abstractmethod
@@ -56,6 +59,13 @@ class Control(ABC):
             Unavailable: 503, no answer in time.
         """
 
+    def lease_valid(self) -> bool:
+        """Return whether this node may act as a member of its cluster; one that is alone always may.
+
+        Without a lease others may take its work over: ask right before anything that must not run twice.
+        """
+        return True
+
     @abstractmethod
     def stopping(self) -> bool:
         """Return whether the node is going down: long actions should end early and be resumed later."""
@@ -69,6 +79,8 @@ class Reconciler(ABC):
     """Row types whose changes may concern this reconciler."""
     resync_s: ClassVar[float] = 60.0
     workers: ClassVar[int] = 2
+    watches_lease: ClassVar[bool] = False
+    """Whether all keys are looked at when this node loses or regains its lease."""
 
     def __init__(self, control: Control) -> None:
         self.control = control

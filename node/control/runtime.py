@@ -15,6 +15,7 @@ from node.config import Config
 from node.control.backoff import delay_s
 from node.control.queue import KeyQueue
 from node.control.reconciler import Control, Reconciler
+from node.data_port import DataPort, NoDataPort
 from node.errors import Conflict, DiskFull, NodeError, Unavailable
 from node.ids import Ids
 from node.observe.log import bound
@@ -64,15 +65,18 @@ class NodeControl(Control):
         hook: Any,
         readers: Readers,
         propose: Callable[[bytes, float], bytes],
+        data_port: DataPort | None = None,
     ) -> None:
         self.node_id = node_id
         self.config = config
         self.clock = clock
         self.ids = ids
         self.hook = hook
+        self.data_port = data_port or NoDataPort()
         self._readers = readers
         self._propose = propose
         self.waker: Callable[[str, str], None] = lambda _name, _key: None
+        self.lease: Callable[[], bool] = lambda: True
         self.stop_event = threading.Event()
 
     @property
@@ -94,6 +98,10 @@ class NodeControl(Control):
                 extra={"reason": outcome.reason, "row": f"{outcome.table}/{outcome.id}"},
             )
         return isinstance(outcome, Applied)
+
+    def lease_valid(self) -> bool:
+        """Return whether this node may act as a member of its cluster."""
+        return self.lease()
 
     def stopping(self) -> bool:
         """Return whether the node is going down."""
@@ -155,6 +163,15 @@ class _Runner:
                 wait_s = min(wait_s, delay_s(attempt))
                 log.exception("reconciler %s cannot list its keys", self.reconciler.name)
             self.control.stop_event.wait(wait_s)
+
+    def lease_changed(self) -> None:
+        """Look at everything, when the lease matters here."""
+        if not (self.reconciler.watches_lease and self.started):
+            return
+        try:
+            self.queue.add(self.reconciler.keys())
+        except Exception:
+            log.exception("reconciler %s cannot list its keys", self.reconciler.name)
 
     def route(self, row_type: type[Row], ids: Iterable[str]) -> None:
         """Wake the keys that changed rows concern."""
@@ -263,6 +280,11 @@ class Runtime:
     def changed(self, changes: Changes) -> None:
         """Take a notice of changed rows; never waits."""
         self._changes.put(changes)
+
+    def lease_changed(self) -> None:
+        """Have those reconcilers look at everything to which this node's lease matters."""
+        for runner in self._runners.values():
+            runner.lease_changed()
 
     def stop(self, grace_s: float = 10.0) -> None:
         """Let running looks end, then release what the reconcilers hold."""

@@ -1,0 +1,208 @@
+"""The data port: bulk data between nodes, over HTTPS with both sides' certificates.
+
+Both sides show a certificate of the cluster's CA whose common name is the node's id. The files may come, and change,
+at any time (a node joins, a certificate is renewed): contexts are made anew when they did.
+"""
+
+import contextlib
+import http.client
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from node.errors import NotFound, Unavailable
+from node.types import Frozen
+
+Address = tuple[str, int]
+
+_CONNECT_S = 3.0
+_STALL_S = 20.0
+_FILES = ("node.pem", "node.key", "ca.pem")
+_ERROR_BYTES = 4096
+
+
+class NodeTls:
+    """TLS contexts from the files `node.pem`, `node.key` and `ca.pem` of a directory. Thread-safe."""
+
+    def __init__(self, directory: Path) -> None:
+        self._paths = [directory / name for name in _FILES]
+        self._lock = threading.Lock()
+        self._seen: object = None
+        self._contexts: dict[bool, ssl.SSLContext] = {}
+
+    def context(self, *, server: bool) -> ssl.SSLContext | None:
+        """Return the context of a side as the files are now; None while they are not there or do not fit."""
+        with self._lock:
+            seen = [_state(path) for path in self._paths]
+            if None in seen:
+                return None
+            if seen != self._seen:
+                self._contexts, self._seen = {}, seen
+            if server not in self._contexts:
+                try:
+                    self._contexts[server] = self._make(server=server)
+                except (OSError, ssl.SSLError):
+                    self._seen = None  # a renewal is half written: the next one looks again
+                    return None
+            return self._contexts[server]
+
+    def _make(self, *, server: bool) -> ssl.SSLContext:
+        certificate, key, ca = self._paths
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER if server else ssl.PROTOCOL_TLS_CLIENT)
+        context.minimum_version = ssl.TLSVersion.TLSv1_3
+        context.check_hostname = False  # names are node ids: see `common_name`
+        context.verify_mode = ssl.CERT_REQUIRED
+        context.load_cert_chain(certificate, key)
+        context.load_verify_locations(ca)
+        if server:
+            context.num_tickets = 0  # a resumed session would not show its certificate again
+        return context
+
+
+def _state(path: Path) -> tuple[int, int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns, found.st_size
+
+
+def common_name(wrapped: ssl.SSLSocket) -> str:
+    """Return the common name of the other side's verified certificate, "" where it showed none."""
+    certificate: Mapping[str, Any] = wrapped.getpeercert() or {}
+    names = [v for rdn in certificate.get("subject", ()) for k, v in rdn if k == "commonName"]
+    return str(names[0]) if len(names) == 1 else ""
+
+
+class DataAnswer(Protocol):
+    """An answer whose body is still to be read."""
+
+    @property
+    def status(self) -> int:
+        """Return 200, or 206 for a part."""
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Return the headers, names in lower case."""
+
+    def read(self, size: int = -1) -> bytes:
+        """Read at most that much of the body, all of it by default; b"" is its end.
+
+        Raises:
+            Unavailable: 503, the other node went away or stalled.
+        """
+
+
+class DataPort(Protocol):
+    """The way to other nodes' data. In tests: `node.testing.members`."""
+
+    def get(
+        self, node_id: str, path: str, *, offset: int = 0, last: int | None = None
+    ) -> contextlib.AbstractContextManager[DataAnswer]:
+        """Open what a node serves at a path (`/image/…`, percent-encoded), from byte `offset` to byte `last`.
+
+        Raises:
+            NotFound: 404, that node has no such thing.
+            Unavailable: 503, nobody knows where it is, it does not answer, or refuses.
+        """
+
+
+class NoDataPort:
+    """The data port of a node that is alone."""
+
+    def get(
+        self, node_id: str, path: str, *, offset: int = 0, last: int | None = None
+    ) -> contextlib.AbstractContextManager[DataAnswer]:
+        """Refuse."""
+        del path, offset, last
+        raise Unavailable(f"This node has no way to node {node_id}: [cluster] data_port is 0")
+
+
+class Place(Frozen):
+    """Where a node's data port is."""
+
+    address: str
+    port: int
+    name: str
+
+
+class TlsDataPort:
+    """Data of other nodes over the network."""
+
+    def __init__(self, tls: NodeTls, locate: Callable[[str], Place | None]) -> None:
+        self._tls = tls
+        self._locate = locate
+
+    @contextlib.contextmanager
+    def get(
+        self, node_id: str, path: str, *, offset: int = 0, last: int | None = None
+    ) -> Iterator[DataAnswer]:
+        """Open what a node serves at a path."""
+        headers = {"User-Agent": "hedgerow", "Connection": "close"}
+        if offset or last is not None:
+            headers["Range"] = f"bytes={offset}-{'' if last is None else last}"
+        place = self._locate(node_id)
+        if place is None or not place.address or not place.port:
+            raise Unavailable(f"The data port of node {node_id} is not known")
+        connection = http.client.HTTPConnection(place.address, place.port, timeout=_STALL_S)
+        try:
+            connection.sock = self._connect(node_id, place)
+            try:
+                connection.request("GET", path, headers=headers)
+                raw = connection.getresponse()
+            except (OSError, http.client.HTTPException) as error:
+                raise Unavailable(f"Node {place.name} does not answer: {error}") from error
+            answer = _Answer(raw, place.name)
+            _check(answer, place.name, path, partly="Range" in headers)
+            yield answer
+        finally:
+            connection.close()
+
+    def _connect(self, node_id: str, place: Place) -> ssl.SSLSocket:
+        context = self._tls.context(server=False)
+        if context is None:
+            raise Unavailable("This node has no certificate of its cluster yet")
+        raw: socket.socket | None = None
+        try:
+            raw = socket.create_connection((place.address, place.port), _CONNECT_S)
+            wrapped = context.wrap_socket(raw)
+        except (OSError, ValueError) as error:
+            if raw is not None:
+                raw.close()
+            raise Unavailable(f"Node {place.name} cannot be reached: {error}") from error
+        if (found := common_name(wrapped)) != node_id:
+            wrapped.close()
+            raise Unavailable(f"{place.address}:{place.port} is node {found}, not {node_id}")
+        wrapped.settimeout(_STALL_S)
+        return wrapped
+
+
+class _Answer:
+    """The body of an answer, with the errors of this product."""
+
+    def __init__(self, raw: http.client.HTTPResponse, name: str) -> None:
+        self.status = raw.status
+        self.headers: Mapping[str, str] = {k.lower(): value for k, value in raw.getheaders()}
+        self._raw = raw
+        self._name = name
+
+    def read(self, size: int = -1) -> bytes:
+        try:
+            data = self._raw.read(None if size < 0 else size)
+        except (OSError, http.client.HTTPException) as error:
+            raise Unavailable(f"Node {self._name} went away: {error}") from error
+        if not data and self._raw.length:
+            raise Unavailable(f"Node {self._name} ended early")
+        return data
+
+
+def _check(answer: _Answer, name: str, path: str, *, partly: bool) -> None:
+    if answer.status == 206 or (answer.status == 200 and not partly):
+        return
+    text = answer.read(_ERROR_BYTES).decode("utf-8", "replace")
+    if answer.status == 404:
+        raise NotFound(f"Node {name} does not have {path}")
+    raise Unavailable(f"Node {name} refuses {path} ({answer.status}): {text[:200]}")
