@@ -26,6 +26,10 @@ class SystemClock:
         """Return seconds that never run backwards."""
         return time.monotonic()
 
+    def boottime_s(self) -> float:
+        """Return monotonic seconds that go on while the machine sleeps."""
+        return time.clock_gettime(time.CLOCK_BOOTTIME)
+
 
 def iso_utc(at_us: int, *, suffix: str = "Z", micros: bool = False) -> str:
     """Format a row time as ISO 8601 in UTC, as OpenStack's views print it."""

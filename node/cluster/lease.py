@@ -5,11 +5,11 @@ lost, whichever nodes believe that they lead, however long a process is stopped.
 
 1. A lease runs from when its holder SENT the request; silence is counted from when the keeper RECEIVED it.
 2. Only one claim is valid, the one in the log. A keeper grants after a linearizable read, begun after the request came,
-   has shown its claim; whoever claims waits a whole lease, from when it saw its claim applied, before it calls anyone down.
+   has shown its claim; who claims waits a whole lease, from when it saw its claim applied, before it calls anyone down.
 3. A keeper that is about to write a node down grants it nothing any more until the log says that the node is up again.
 4. Each transition checks the claim's revision and raises it: one of an older claim, or one that was late, is refused.
 
-The clocks must not drift by more than `MARGIN_S` in `LEASE_S`, and must count the time that a machine sleeps.
+The clocks must not drift apart by more than the margin in one lease, and must count the time that a machine sleeps.
 """
 
 import threading
@@ -19,11 +19,20 @@ from typing import Literal
 from node.state.row import Row, Table
 from node.types import Frozen
 
-LEASE_S = 5.0
-MARGIN_S = 1.0
-ASK_EVERY_S = 1.0
-SUSPECT_S = 2.5
-"""Silence after which a node gets nothing new: two requests missed and a little."""
+
+class LeaseTimes(Frozen):
+    """How long things take; the same on all nodes, but in tests."""
+
+    lease_s: float = 5.0
+    margin_s: float = 1.0
+    """What two clocks may drift apart in one lease."""
+    suspect_s: float = 2.5
+    """Silence after which a node gets nothing new: two requests missed and a little."""
+    ask_every_s: float = 1.0
+    review_every_s: float = 0.5
+
+
+USUAL = LeaseTimes()
 
 State = Literal["up", "suspect", "down"]
 Clock = Callable[[], float]
@@ -52,17 +61,18 @@ class Transition(Frozen):
 class LeaseHolder:
     """A node's own lease. One thread feeds it, any thread may ask."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, times: LeaseTimes = USUAL) -> None:
         self._clock = clock
+        self._lease_s = times.lease_s
         self._until_s = float("-inf")
 
     def request(self) -> float:
         """Return what `granted` wants to know of the request that is sent now."""
         return self._clock()
 
-    def granted(self, sent_s: float, lease_s: float = LEASE_S) -> None:
+    def granted(self, sent_s: float) -> None:
         """Take the answer to the request that was sent then."""
-        self._until_s = max(self._until_s, sent_s + min(lease_s, LEASE_S))
+        self._until_s = max(self._until_s, sent_s + self._lease_s)
 
     def left_s(self) -> float:
         """Return how long the lease still runs; not above zero: there is none."""
@@ -76,9 +86,10 @@ class LeaseHolder:
 class LeaseKeeper:
     """What the holder of one claim knows of the others. Made when the claim was seen applied; thread-safe."""
 
-    def __init__(self, clock: Clock, down: Iterable[str] = ()) -> None:
+    def __init__(self, clock: Clock, down: Iterable[str] = (), times: LeaseTimes = USUAL) -> None:
         """Take the nodes that the log calls down at the moment of the claim."""
         self._clock = clock
+        self._times = times
         self._since_s = clock()
         self._heard_s: dict[str, float] = {}
         self._condemned = set(down)
@@ -112,12 +123,12 @@ class LeaseKeeper:
     def _wanted(self, node_id: str, state: str, now_s: float) -> State:
         heard_s = self._heard_s.get(node_id, float("-inf"))
         if node_id in self._condemned:
-            is_back = state == "down" and now_s - heard_s < SUSPECT_S
+            is_back = state == "down" and now_s - heard_s < self._times.suspect_s
             return "up" if is_back else "down"
         silent_s = now_s - max(self._since_s, heard_s)
-        if silent_s >= LEASE_S + MARGIN_S:
+        if silent_s >= self._times.lease_s + self._times.margin_s:
             return "down"
-        return "suspect" if silent_s >= SUSPECT_S else "up"
+        return "suspect" if silent_s >= self._times.suspect_s else "up"
 
     def written(self, transition: Transition) -> None:
         """Take notice that the log holds a transition: a node that it calls up may be granted leases again."""

@@ -88,6 +88,7 @@ class TestControl(Control):
         self.ids = cloud.ids
         self.hook = cloud.host.hook
         self.woken: list[tuple[str, str]] = []
+        self.has_lease = True
         self._cloud = cloud
 
     @property
@@ -102,6 +103,10 @@ class TestControl(Control):
     def commit(self, ops: Sequence[AnyOp], *, frees: bool = False) -> bool:
         """Commit at once."""
         return isinstance(self._cloud.commit(*ops, frees=frees), Applied)
+
+    def lease_valid(self) -> bool:
+        """Return what the test says."""
+        return self.has_lease
 
     def stopping(self) -> bool:
         """Return False."""

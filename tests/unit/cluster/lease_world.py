@@ -1,11 +1,11 @@
 """A small world for the lease rules: clocks that differ, messages that wait or vanish, keepers that believe what they
-like, and a log that takes one transition after the other. What happens is a list of numbers, so that Hypothesis shrinks it.
+like, and a log that takes one transition after the other. What happens is a list of numbers: Hypothesis shrinks it.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from node.cluster.lease import LEASE_S, LeaseHolder, LeaseKeeper, Transition
+from node.cluster.lease import USUAL, LeaseHolder, LeaseKeeper, Transition
 
 
 @dataclass
@@ -127,7 +127,7 @@ class World:
             down = [node for node, state in self.log.states.items() if state == "down"]
             rules = LeaseKeeper(self._clock(value), down)
             if self.impatient:
-                rules._since_s -= LEASE_S + 1
+                rules._since_s -= USUAL.lease_s + 1
             self.keepers.append(Keeper(token, rules, self.log.rev))
 
     def review(self, value: int) -> None:

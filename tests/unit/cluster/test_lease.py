@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from node.cluster.lease import LEASE_S, MARGIN_S, LeaseHolder, LeaseKeeper, Transition
+from node.cluster.lease import USUAL, LeaseHolder, LeaseKeeper, Transition
 from tests.unit.cluster.lease_world import World
 
 NODES = ("a", "b", "c")
@@ -67,9 +67,9 @@ def test_a_lease_counts_from_the_sending() -> None:
     sent_s = holder.request()
     clock.now_s += 2
     holder.granted(sent_s)
-    assert holder.left_s() == pytest.approx(LEASE_S - 2)
+    assert holder.left_s() == pytest.approx(USUAL.lease_s - 2)
     holder.granted(sent_s - 3)  # a late answer takes nothing away
-    assert holder.left_s() == pytest.approx(LEASE_S - 2)
+    assert holder.left_s() == pytest.approx(USUAL.lease_s - 2)
     clock.now_s += 60  # a stopped process finds it over
     assert not holder.is_valid()
 
@@ -80,7 +80,7 @@ def test_a_silent_node_is_suspect_then_down_then_up_again() -> None:
     assert keeper.heard("a")
     clock.now_s += 3
     assert keeper.review({"a": "up"}) == [Transition(node_id="a", state="suspect")]
-    clock.now_s += LEASE_S + MARGIN_S - 3
+    clock.now_s += USUAL.lease_s + USUAL.margin_s - 3
     down = Transition(node_id="a", state="down")
     assert keeper.review({"a": "suspect"}) == [down]
     keeper.written(down)
@@ -98,7 +98,7 @@ def test_a_new_keeper_waits_a_whole_lease_and_revives_nobody_by_itself() -> None
     keeper = LeaseKeeper(clock, down=["b"])
     clock.now_s += 1
     assert keeper.review({"a": "up", "b": "down"}) == []
-    clock.now_s += LEASE_S
+    clock.now_s += USUAL.lease_s
     assert keeper.review({"a": "up", "b": "down"}) == [Transition(node_id="a", state="down")]
 
 
