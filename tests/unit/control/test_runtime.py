@@ -283,6 +283,22 @@ def test_a_wake_from_the_world_is_heard(house: House) -> None:
     until(lambda: house.lamps.seen == ["w"])
 
 
+def test_a_lease_that_changes_is_heard_by_whom_it_matters_to(house: House) -> None:
+    house.lamps.listed = ["x"]
+    house.runtime.start()
+    until(lambda: house.lamps.seen == ["x"])
+    house.runtime.lease_changed()
+    house.control.wake("lamps", "other")
+    until(lambda: "other" in house.lamps.seen)
+    assert house.lamps.seen == ["x", "other"]
+    house.lamps.watches_lease = True  # type: ignore[misc]
+    house.runtime.lease_changed()
+    until(lambda: house.lamps.seen == ["x", "other", "x"])
+    assert house.control.lease_valid()
+    house.control.lease = lambda: False
+    assert not house.control.lease_valid()
+
+
 def test_stop_waits_for_what_runs(house: House) -> None:
     entered, leave = threading.Event(), threading.Event()
 
