@@ -8,7 +8,7 @@ import contextlib
 import hashlib
 import os
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -24,6 +24,9 @@ Changes = dict[str, set[str]]
 
 REMEMBERED_ENTRIES = 20_000
 """How many log entries back a repeated request id still finds its answer."""
+
+_STEP_PAGES = 256
+"""How much a snapshot copies at a time, in pages of 4 KiB."""
 
 _UNDECODABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 """What msgspec raises for bytes that are no transaction, whatever the bytes."""
@@ -148,36 +151,53 @@ class Machine:
                 )
 
     def checkpoint(self) -> None:
-        """Make all that was applied durable, so that the log may be trimmed.
+        """Make all that was applied durable, so that the log may be trimmed. Never waits for a reader.
 
         Raises:
             MachineFault: the disk failed.
         """
         try:
-            self.db.execute("PRAGMA wal_checkpoint(FULL)").fetchone()
-        except sqlite3.Error as error:
+            # What is committed is either in the synced database or in this file; a checkpoint in a mode that
+            # syncs everything itself would wait until no reader looks at an older moment.
+            with contextlib.suppress(FileNotFoundError):
+                _sync(self.path.with_name(self.path.name + "-wal"))
+            self.db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        except (sqlite3.Error, OSError) as error:
             raise MachineFault(f"The row store cannot be made durable: {error}") from error
 
-    def snapshot_to(self, path: Path) -> int:
-        """Write a consistent copy to a new file and return its applied index. Any thread may call this."""
-        with contextlib.closing(_read_only(self.path)) as source:
-            source.execute("VACUUM INTO ?", (str(path),))
-        with contextlib.closing(_read_only(path)) as copy:
-            index: int = copy.execute("SELECT value FROM meta WHERE key='applied'").fetchone()[0]
+    def snapshot_to(self, path: Path, between: Callable[[], None] = lambda: None) -> int:
+        """Write a consistent copy to a new file and return its applied index.
+
+        Any thread may call this. `between` is called after each small step: it may wait, or raise to give up.
+
+        Raises:
+            MachineFault: the copy cannot be written.
+        """
+        try:
+            with contextlib.closing(_read_only(self.path)) as source, _new_file(path) as copy:
+                # The open read transaction keeps all steps at one moment, whatever is written meanwhile.
+                source.execute("BEGIN")
+                index: int = source.execute(
+                    "SELECT value FROM meta WHERE key='applied'"
+                ).fetchone()[0]
+                source.backup(copy, pages=_STEP_PAGES, progress=lambda *_: between())
+        except sqlite3.Error as error:
+            raise MachineFault(f"The row store cannot be copied to {path}: {error}") from error
         return index
 
-    def restore_from(self, path: Path) -> None:
+    def restore_from(self, path: Path, *, is_checked: bool = False) -> None:
         """Replace the whole store by a copy that `snapshot_to` made.
 
         Readers that have the store open see the new rows at their next read: the file stays the same file.
+        `is_checked` says that `check_copy` found nothing wrong with the copy.
 
         Raises:
             MachineFault: the copy cannot be read or the disk failed; the store is as before.
         """
+        if not is_checked:
+            check_copy(path)
         try:
             with contextlib.closing(_read_only(path)) as source:
-                if source.execute("PRAGMA integrity_check").fetchone()[0] != "ok":
-                    raise MachineFault(f"The snapshot {path} is damaged")
                 found = source.execute("SELECT value FROM meta WHERE key='applied'").fetchone()
                 if found[0] < self._applied:
                     raise MachineFault(f"The snapshot {path} is older than the store")
@@ -186,6 +206,18 @@ class Machine:
             raise MachineFault(f"The snapshot {path} cannot be restored: {error}") from error
         self.close()
         self._open()
+
+    def disown(self) -> None:
+        """Forget at which entry of the log the rows stand: any copy may replace them now, and nothing else.
+
+        Raises:
+            MachineFault: the disk failed.
+        """
+        try:
+            self.db.execute("UPDATE meta SET value=0 WHERE key='applied'")
+        except sqlite3.Error as error:
+            raise MachineFault(f"The row store cannot be written: {error}") from error
+        self._applied = 0
 
     def digest(self) -> str:
         """Return a SHA-256 over all content: equal on all nodes at the same applied index."""
@@ -200,6 +232,48 @@ class Machine:
         self.db.close()
 
 
+def check_copy(path: Path) -> int:
+    """Look through a copy of a store and return its applied index. Any thread may call this.
+
+    Raises:
+        MachineFault: it is damaged, or no copy of a store.
+    """
+    try:
+        with contextlib.closing(_read_only(path)) as copy:
+            if copy.execute("PRAGMA integrity_check").fetchone()[0] != "ok":
+                raise MachineFault(f"The snapshot {path} is damaged")
+            found = copy.execute("SELECT value FROM meta WHERE key='applied'").fetchone()
+    except sqlite3.Error as error:
+        raise MachineFault(f"The snapshot {path} cannot be restored: {error}") from error
+    if found is None:
+        raise MachineFault(f"The snapshot {path} says nothing of the log")
+    return int(found[0])
+
+
+@contextlib.contextmanager
+def _new_file(path: Path) -> Iterator[sqlite3.Connection]:
+    """Open a database file that nobody else uses and that need not survive a crash."""
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as copy:
+        os.chmod(path, 0o600)
+        copy.execute("PRAGMA journal_mode=OFF")
+        copy.execute("PRAGMA synchronous=OFF")
+        yield copy
+        copy.execute("PRAGMA journal_mode=DELETE")  # one file, which a reader need not write to
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def _read_only(path: Path) -> sqlite3.Connection:
     """Open a file of any name."""
-    return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
+    return sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode=ro",
+        uri=True,
+        isolation_level=None,
+        check_same_thread=False,
+    )

@@ -1,6 +1,7 @@
 """Snapshots carry everything, and readers that are open go on reading while one is restored."""
 
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 
 from node.errors import Incompatible, MachineFault
-from node.state.machine import Machine
+from node.state.machine import Machine, check_copy
 from node.state.reader import Reader
 from node.state.txn import AnyOp, Applied, Txn, decode_outcome, encode_entry, encode_txn, insert
 from tests.model.rows import DEFINED, TABLES, Thing, directory, logs
@@ -107,6 +108,69 @@ def test_a_damaged_snapshot_is_refused(tmp_path: Path, harm: Callable[[Path], ob
         target.restore_from(tmp_path / "copy")
     assert target.digest() == before
     apply(target, insert(Thing(id="new", name="new")))
+
+
+def test_a_copy_holds_one_moment_though_rows_are_written_between_its_steps(tmp_path: Path) -> None:
+    source = filled(tmp_path / "source.db", 0)
+    for number in range(400):
+        apply(source, insert(Thing(id=f"big-{number}", name=f"{number:08000d}")))
+    steps: list[int] = []
+
+    def between() -> None:
+        steps.append(source.applied_index)
+        apply(source, insert(Thing(id=f"late-{len(steps)}", name=f"late-{len(steps)}")))
+
+    index = source.snapshot_to(tmp_path / "copy", between)
+    assert len(steps) > 2
+    assert source.applied_index == index + len(steps)
+    target = Machine(tmp_path / "target.db")
+    target.restore_from(tmp_path / "copy")
+    assert target.applied_index == index
+    reader = Reader(target.path)
+    assert reader.count(Thing) == 400
+    assert check_copy(tmp_path / "copy") == index
+    assert not list(tmp_path.glob("copy-*"))
+    reader.close()
+
+
+def test_a_copy_can_be_given_up(tmp_path: Path) -> None:
+    source = filled(tmp_path / "source.db", 0)
+    for number in range(400):
+        apply(source, insert(Thing(id=f"big-{number}", name=f"{number:08000d}")))
+
+    def between() -> None:
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        source.snapshot_to(tmp_path / "copy", between)
+    with pytest.raises(MachineFault):
+        check_copy(tmp_path / "copy")
+
+
+def test_a_store_that_disowned_its_rows_takes_an_older_snapshot(tmp_path: Path) -> None:
+    source, target = filled(tmp_path / "source.db", 1), filled(tmp_path / "target.db", 3)
+    source.snapshot_to(tmp_path / "copy")
+    target.disown()
+    assert Reader(target.path).count(Thing) == 3
+    target.close()
+    target = Machine(tmp_path / "target.db")
+    assert target.applied_index == 0
+    target.restore_from(tmp_path / "copy")
+    assert target.digest() == source.digest()
+
+
+def test_a_checkpoint_does_not_wait_for_a_reader(tmp_path: Path) -> None:
+    store = filled(tmp_path / "a.db", 3)
+    reader = Reader(store.path)
+    with reader.snapshot():
+        assert reader.count(Thing) == 3
+        apply(store, insert(Thing(id="new", name="new")))
+        begin = time.monotonic()
+        store.checkpoint()
+        assert time.monotonic() - begin < 4  # a lock would be waited for 5 s
+        assert reader.count(Thing) == 3
+    assert reader.count(Thing) == 4
+    reader.close()
 
 
 def test_an_older_snapshot_is_refused(tmp_path: Path) -> None:
