@@ -1,12 +1,9 @@
 """A whole cloud in one process: the real store, the real app, the real plugins; no sockets, no log."""
 
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
-
-import falcon.testing
-import msgspec
 
 from node.api.app import build
 from node.api.context import Token
@@ -30,8 +27,11 @@ from node.state.txn import (
     encode_entry,
     encode_txn,
 )
+from node.testing.asker import Answer, Asker
 from node.testing.clock import FakeClock
-from node.types import Frozen, NodeId
+from node.types import NodeId
+
+__all__ = ["Answer", "Cloud", "DirectProposer", "TestControl"]
 
 _MAX_ROUNDS = 200
 
@@ -51,19 +51,6 @@ class DirectProposer:
             return decode_outcome(self._machine.apply(index, encode_entry([encode_txn(txn)]))[0])
 
 
-class Answer(Frozen):
-    """What the app answered."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-
-    @property
-    def json(self) -> Any:
-        """Return the decoded body."""
-        return msgspec.json.decode(self.body)
-
-
 class _Verifier:
     """Stands in for the identity plugin: knows the tokens that the test made."""
 
@@ -81,9 +68,9 @@ class TestControl(Control):
 
     __test__ = False
 
-    def __init__(self, cloud: "Cloud", node_id: str) -> None:
+    def __init__(self, cloud: "Cloud", node_id: str, config: Config | None = None) -> None:
         self.node_id = NodeId(node_id)
-        self.config = cloud.config
+        self.config = config or cloud.config
         self.clock = cloud.clock
         self.ids = cloud.ids
         self.hook = cloud.host.hook
@@ -113,7 +100,7 @@ class TestControl(Control):
         return False
 
 
-class Cloud:
+class Cloud(Asker):
     """Plugins over a store in a directory. See `get`, `token`, `commit`, `reconcile`."""
 
     def __init__(
@@ -144,7 +131,7 @@ class Cloud:
         self.services = [
             service for _name, services in self.host.gather("services") for service in services
         ]
-        backend = Backend(
+        self.backend = Backend(
             readers=self._readers,
             proposer=self.proposer,
             policies=collect([{**s.rules, **s.policies} for s in self.services], ""),
@@ -152,9 +139,10 @@ class Cloud:
             config=self.config,
             clock=self.clock,
             ids=self.ids,
+            node_id=node_id,
         )
-        self.app = build(backend, self.services)
-        self._client = falcon.testing.TestClient(self.app)
+        self.app = build(self.backend, self.services)
+        super().__init__(self.app)
         self.control = TestControl(self, node_id)
 
     def _configure(self, text: str) -> Config:
@@ -216,59 +204,6 @@ class Cloud:
             **fields,
         )
         return text
-
-    def request(
-        self,
-        method: str,
-        path: str,
-        *,
-        json: Any = None,
-        body: bytes | None = None,
-        token: str = "",
-        headers: Mapping[str, str] | None = None,
-    ) -> Answer:
-        """Send one request."""
-        sent = dict(headers or {})
-        if token:
-            sent["X-Auth-Token"] = token
-        if json is not None:
-            body = msgspec.json.encode(json)
-            sent.setdefault("Content-Type", "application/json")
-        path, _mark, query = path.partition("?")
-        result = self._client.simulate_request(
-            method,
-            path,
-            body=body,
-            headers=sent,
-            query_string=query,
-            host="cloud.test",
-            protocol="https",
-        )
-        return Answer(status=result.status_code, headers=result.headers, body=result.content)
-
-    def get(self, path: str, **more: Any) -> Answer:
-        """Send GET."""
-        return self.request("GET", path, **more)
-
-    def head(self, path: str, **more: Any) -> Answer:
-        """Send HEAD."""
-        return self.request("HEAD", path, **more)
-
-    def post(self, path: str, **more: Any) -> Answer:
-        """Send POST."""
-        return self.request("POST", path, **more)
-
-    def put(self, path: str, **more: Any) -> Answer:
-        """Send PUT."""
-        return self.request("PUT", path, **more)
-
-    def patch(self, path: str, **more: Any) -> Answer:
-        """Send PATCH."""
-        return self.request("PATCH", path, **more)
-
-    def delete(self, path: str, **more: Any) -> Answer:
-        """Send DELETE."""
-        return self.request("DELETE", path, **more)
 
     def reconcile(self, reconciler: Reconciler) -> int:
         """Run a reconciler over all its keys until nothing changes any more; return the number of rounds.
