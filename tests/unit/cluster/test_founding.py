@@ -3,41 +3,21 @@
 from pathlib import Path
 
 from node.cluster.founding import Certificates, authority_of
-from node.cluster.tables import CLUSTER, ROW_TYPES, ClusterRow
+from node.cluster.tables import CLUSTER, ClusterRow
 from node.cluster.trust import Trust
 from node.config import Config
 from node.ids import RandomIds
-from node.state.machine import Machine
-from node.state.reader import Readers
-from node.state.txn import AnyOp, Applied, Define, Txn, delete, insert
+from node.state.txn import delete, insert
 from node.testing.clock import FakeClock
-from node.testing.cloud import DirectProposer
+from tests.unit.cluster.rows import Rows
 
 
-class Store:
-    """Rows without a log."""
-
-    def __init__(self, path: Path) -> None:
-        self._machine = Machine(path)
-        self._proposer = DirectProposer(self._machine)
-        self._readers = Readers(path)
-        self.commit(*(Define(row_type.__table__) for row_type in ROW_TYPES))
-
-    @property
-    def db(self):  # type: ignore[no-untyped-def]  # noqa: ANN201
-        return self._readers.reader()
-
-    def commit(self, *ops: AnyOp) -> None:
-        txn = Txn(request_id=RandomIds().uuid(), ops=ops)
-        assert isinstance(self._proposer.propose(txn), Applied)
-
-
-def node(directory: Path, node_id: str, store: Store, clock: FakeClock) -> Certificates:
+def node(directory: Path, node_id: str, store: Rows, clock: FakeClock) -> Certificates:
     return Certificates(Trust(directory, node_id, clock), Config({}), clock, lambda: store.db)
 
 
 def test_a_founders_ca_becomes_the_clusters(tmp_path: Path) -> None:
-    store, clock = Store(tmp_path / "state.db"), FakeClock()
+    store, clock = Rows(tmp_path / "state.db"), FakeClock()
     founder = node(tmp_path / "a", "n1", store, clock)
     assert founder.first_rows(RandomIds()) == []
     assert not founder.keep()
@@ -57,7 +37,7 @@ def test_a_founders_ca_becomes_the_clusters(tmp_path: Path) -> None:
 
 
 def test_any_member_renews_by_itself(tmp_path: Path) -> None:
-    store, clock = Store(tmp_path / "state.db"), FakeClock()
+    store, clock = Rows(tmp_path / "state.db"), FakeClock()
     founder = node(tmp_path / "a", "n1", store, clock)
     founder.found(RandomIds(), "c1")
     store.commit(*founder.first_rows(RandomIds()))
@@ -71,7 +51,7 @@ def test_any_member_renews_by_itself(tmp_path: Path) -> None:
 
 
 def test_a_row_that_cannot_be_used_stops_no_node(tmp_path: Path) -> None:
-    store, clock = Store(tmp_path / "state.db"), FakeClock()
+    store, clock = Rows(tmp_path / "state.db"), FakeClock()
     own = node(tmp_path / "a", "n1", store, clock)
     store.commit(insert(ClusterRow(id=CLUSTER, cluster_id="c1")))
     assert not own.keep()
