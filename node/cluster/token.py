@@ -5,7 +5,6 @@ sides prove that they hold the key that is derived from it.
 """
 
 import base64
-import binascii
 import hashlib
 import hmac
 import struct
@@ -106,7 +105,7 @@ def parse(text: str) -> Token:
         data = base64.b64decode(
             encoded.translate(str.maketrans("-_", "+/")) + "=" * (-len(encoded) % 4), validate=True
         )
-    except binascii.Error as error:
+    except ValueError as error:
         raise BadRequest("The token has characters that no token has: copy it again") from error
     if len(data) != _BODY.size + _SUM_BYTES:
         raise BadRequest(

@@ -7,6 +7,7 @@ from node.control.placement import NodeRow
 from node.ids import RandomIds
 from node.state.machine import Machine
 from node.state.reader import Reader, Readers
+from node.state.row import Row
 from node.state.txn import AnyOp, Applied, Define, Outcome, Txn
 from node.testing.cloud import DirectProposer
 
@@ -17,7 +18,8 @@ class Rows:
     def __init__(self, path: Path) -> None:
         self.proposer = DirectProposer(Machine(path))
         self._readers = Readers(path)
-        self.commit(*(Define(row_type.__table__) for row_type in (NodeRow, *ROW_TYPES)))
+        row_types: tuple[type[Row], ...] = (NodeRow, *ROW_TYPES)
+        self.commit(*(Define(row_type.__table__) for row_type in row_types))
 
     @property
     def db(self) -> Reader:
