@@ -20,9 +20,17 @@ class Rest:
     """One signed-in connection."""
 
     def __init__(
-        self, port: int, ca: Path, *, password: str, user: str = "admin", project: str = "admin"
+        self,
+        port: int,
+        ca: Path,
+        *,
+        password: str,
+        user: str = "admin",
+        project: str = "admin",
+        host: str = "127.0.0.1",
     ) -> None:
         self._context = ssl.create_default_context(cafile=str(ca))
+        self._host = host
         self._port = port
         self._who = (user, password, project)
         self._token = ""
@@ -61,7 +69,7 @@ class Rest:
             body if isinstance(body, bytes) or hasattr(body, "read") else msgspec.json.encode(body)
         )
         connection = http.client.HTTPSConnection(
-            "127.0.0.1", self._port, context=self._context, timeout=120
+            self._host, self._port, context=self._context, timeout=120
         )
         try:
             connection.request(method, path, None if body is None else data, sent)

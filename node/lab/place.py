@@ -14,6 +14,14 @@ from node.types import Frozen
 DEFAULT_DIRECTORY = Path("/var/lib/hedgerow/lab")
 _PORTS = (7443, 7480)
 _PUBLIC = "172.24.4.0/24"
+_UNDER = "10.87.0.0/24"
+
+
+class Member(Frozen):
+    """One node of a lab that has several: its number is the last part of its address."""
+
+    name: str
+    number: int
 
 
 class Choice(Frozen):
@@ -23,6 +31,11 @@ class Choice(Frozen):
     plain_port: int
     public_cidr: str
     name: str = "lab"
+    under_cidr: str = ""
+    """What connects the nodes of a lab that has several; empty: it has one node, in the caller's own namespaces."""
+    members: tuple[Member, ...] = ()
+    last_number: int = 0
+    """The highest number that a node of this lab ever had: none is given twice."""
 
 
 class Place:
@@ -42,19 +55,48 @@ class Place:
 
     def exists(self) -> bool:
         """Return whether a lab was ever started here."""
-        return self.config.exists()
+        return self.config.exists() or self._choice.exists()
+
+    def node(self, name: str) -> "Place":
+        """Return the directory of one node of a lab that has several."""
+        return Place(self.directory / "nodes" / name)
+
+    def chosen(self) -> Choice | None:
+        """Return the settings of this lab, if it was ever started."""
+        if not self._choice.exists():
+            return None
+        return msgspec.json.decode(self._choice.read_bytes(), type=Choice)
+
+    def keep(self, choice: Choice) -> None:
+        """Write the settings of this lab."""
+        self.directory.mkdir(mode=0o755, parents=True, exist_ok=True)
+        write(self._choice, msgspec.json.encode(choice))
 
     def choose(self, port: int | None, plain_port: int | None) -> Choice:
         """Return the settings of this lab; made at its first start, with free ports and a free public network."""
-        if self._choice.exists():
-            return msgspec.json.decode(self._choice.read_bytes(), type=Choice)
+        chosen = self.chosen()
+        if chosen is not None:
+            return chosen
         choice = Choice(
             port=_free(port, _PORTS[0]),
             plain_port=_free(plain_port, _PORTS[1]),
-            public_cidr=_free_network(),
+            public_cidr=_free_network(_PUBLIC, step=256),
         )
-        self.directory.mkdir(mode=0o755, parents=True, exist_ok=True)
-        write(self._choice, msgspec.json.encode(choice))
+        self.keep(choice)
+        return choice
+
+    def choose_several(self, port: int | None, plain_port: int | None) -> Choice:
+        """Return the settings of this lab of several nodes, made at its first start; the nodes are not chosen yet."""
+        chosen = self.chosen()
+        if chosen is not None:
+            return chosen
+        choice = Choice(
+            port=port or _PORTS[0],
+            plain_port=plain_port or _PORTS[1],
+            public_cidr=_free_network(_PUBLIC, step=256),
+            under_cidr=_free_network(_UNDER, step=65536),
+        )
+        self.keep(choice)
         return choice
 
     def configure(self, choice: Choice) -> None:
@@ -101,8 +143,8 @@ def _free(wanted: int | None, default: int) -> int:
         return wanted or default
 
 
-def _free_network() -> str:
-    """Return a /24 that no route of this machine leads to already."""
+def _free_network(first: str, *, step: int) -> str:
+    """Return a /24 that no route of this machine leads to already: the first one, or one some steps further."""
     listed = subprocess.run(["ip", "-j", "route", "show"], capture_output=True, check=False).stdout
     routes = msgspec.json.decode(listed or b"[]", type=list[dict[str, object]])
     taken = []
@@ -111,7 +153,7 @@ def _free_network() -> str:
             taken.append(ipaddress.ip_network(str(route.get("dst")), strict=False))
         except ValueError:
             continue  # default, or of a kind that holds no network
-    network = ipaddress.ip_network(_PUBLIC)
+    network = ipaddress.ip_network(first)
     while any(network.overlaps(other) for other in taken if other.version == 4):
-        network = ipaddress.ip_network((int(network.network_address) + 256, 24))
+        network = ipaddress.ip_network((int(network.network_address) + step, 24))
     return str(network)

@@ -7,10 +7,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from node.errors import Unavailable
+from node.lab.machine import is_running
 from node.lab.place import Place, write
 
 _STOP_S = 40.0
@@ -27,12 +28,15 @@ def running_pid(place: Place) -> int | None:
     return pid if str(place.config).encode() in words and b"run" in words else None
 
 
-def start(place: Place) -> int:
-    """Start the node in the background and return its process id; one that runs already is left alone."""
+def start(place: Place, entering: Callable[[Sequence[str]], list[str]] = list) -> int:
+    """Start the node in the background and return its process id; one that runs already is left alone.
+
+    `entering` turns a command line into one that runs on the node's machine, under the same process id.
+    """
     pid = running_pid(place)
     if pid is not None:
         return pid
-    argv = [sys.executable, "-m", "node.cli", "run", "--config", str(place.config)]
+    argv = entering([sys.executable, "-m", "node.cli", "run", "--config", str(place.config)])
     with place.log.open("ab") as log:
         process = subprocess.Popen(
             argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd="/"
@@ -48,6 +52,54 @@ def children(pid: int) -> list[int]:
         for task in Path(f"/proc/{pid}/task").iterdir():
             found += [int(child) for child in (task / "children").read_text().split()]
     return found
+
+
+def everyone(place: Place) -> list[int]:
+    """Return all processes of the daemon: the supervisor, its children, and what those forked."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):
+                words = (entry / "cmdline").read_bytes().split(b"\0")
+                is_daemon = b"node.cli" in words or b"node.daemon" in words
+                if (
+                    is_daemon
+                    and str(place.config).encode() in words
+                    and is_running(int(entry.name))
+                ):
+                    found.append(int(entry.name))
+    return sorted(found)
+
+
+def send(place: Place, number: signal.Signals) -> list[int]:
+    """Send a signal to all processes of the daemon, also to those that it starts meanwhile; return whom."""
+    told: set[int] = set()
+    while new := set(everyone(place)) - told:
+        for pid in new:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+        told |= new
+    return sorted(told)
+
+
+def kill(place: Place) -> list[int]:
+    """Kill the daemon as a crash would, and return the processes that it had; its VMs go on."""
+    killed = send(place, signal.SIGKILL)
+    while everyone(place):
+        time.sleep(0.02)
+    place.pid.unlink(missing_ok=True)
+    return killed
+
+
+def state(place: Place) -> str:
+    """Return whether the daemon is `running`, `paused` or `stopped`."""
+    pid = running_pid(place)
+    if pid is None:
+        return "stopped"
+    with contextlib.suppress(OSError):
+        letter = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        return "paused" if letter == "T" else "running"
+    return "stopped"
 
 
 def wait_until(
@@ -78,12 +130,12 @@ def stop(place: Place) -> bool:
     if pid is None:
         place.pid.unlink(missing_ok=True)
         return False
-    everyone = [pid, *children(pid)]
+    family = [pid, *children(pid)]
     os.kill(pid, signal.SIGTERM)
     deadline = time.monotonic() + _STOP_S
-    while any(Path(f"/proc/{one}/cmdline").exists() and _is_ours(one) for one in everyone):
+    while any(is_running(one) for one in family):
         if time.monotonic() > deadline:
-            for one in everyone:
+            for one in family:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(one, signal.SIGKILL)
         time.sleep(0.05)
@@ -111,11 +163,3 @@ def teardown(place: Place) -> None:
 def remove(place: Place) -> None:
     """Remove the lab's directory."""
     shutil.rmtree(place.directory)
-
-
-def _is_ours(pid: int) -> bool:
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except OSError:
-        return False
-    return state != "Z"
