@@ -17,6 +17,7 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
+from node.cluster.authority import fingerprint, spki_of
 from node.errors import NodeError, Unavailable
 from node.types import Frozen
 
@@ -26,6 +27,9 @@ Address = tuple[str, int]
 AddressBook = Callable[[str], Address | None]
 """Returns where a node's cluster port is, None when nobody knows."""
 
+MemberCheck = Callable[[str, str], bool]
+"""Says whether a node with this id and key fingerprint (SHA-256 of the SubjectPublicKeyInfo, hex) is a member."""
+
 _HANDSHAKE_S = 3.0
 _HANDSHAKES_AT_ONCE = 64
 _LINKS_AT_ONCE = 1024
@@ -33,6 +37,8 @@ _STRANGERS_AT_ONCE = 32
 _BACKLOG = 128
 _USER_TIMEOUT_MS = 10_000
 _RETRY_ACCEPT_S = 0.2
+_NO_CHECK_TIME = 0x200000
+"""X509_V_FLAG_NO_CHECK_TIME. Source: X509_VERIFY_PARAM_set_flags(3)."""
 
 
 class Credentials(Frozen):
@@ -79,7 +85,7 @@ class PeerNetwork:
         node_id: str,
         credentials: Callable[[], Credentials],
         addresses: AddressBook,
-        is_member: Callable[[str], bool] = lambda _node_id: True,
+        is_member: MemberCheck = lambda _node_id, _fingerprint: True,
         listen: Address | None = None,
     ) -> None:
         self._node_id = node_id
@@ -161,6 +167,9 @@ class PeerNetwork:
         if link.node_id != node_id:
             link.close()
             raise Unavailable(f"{address[0]}:{address[1]} is node {link.node_id}, not {node_id}")
+        if not self._is_known(link.node_id, link.certificate):
+            link.close()
+            raise Unavailable(f"{address[0]}:{address[1]} shows a key that is not node {node_id}'s")
         return link
 
     def dial_stranger(self, host: str, port: int, protocol: str, timeout_s: float = 2.0) -> Link:
@@ -221,6 +230,7 @@ class PeerNetwork:
                 context.load_verify_locations(files.ca)
         except (OSError, ssl.SSLError) as error:
             raise Unavailable(f"This node's certificate cannot be read: {error}") from error
+        context.verify_flags = ssl.VerifyFlags(context.verify_flags | _NO_CHECK_TIME)
         if side == "member":
             context.verify_mode = ssl.CERT_REQUIRED
         else:
@@ -278,11 +288,15 @@ class PeerNetwork:
         # Without a CA nothing was verified, so nothing is believed.
         verified = certificate and wrapped.context.verify_mode is ssl.CERT_OPTIONAL
         node_id = common_name(certificate) if verified else ""
-        if node_id and not self._is_member(node_id):
+        if node_id and not self._is_known(node_id, certificate):
             log.warning("node %s at %s:%s is no member: its link is refused", node_id, *address)
             wrapped.close()
             return None
         return Link(socket=wrapped, node_id=node_id, certificate=certificate, address=address)
+
+    def _is_known(self, node_id: str, certificate: bytes) -> bool:
+        key = spki_of(x509.load_der_x509_certificate(certificate))
+        return self._is_member(node_id, fingerprint(key))
 
     def _handle(self, handler: Handler, link: Link) -> None:
         with self._lock:

@@ -8,7 +8,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from cryptography import x509
 
+from node.cluster.authority import fingerprint, spki_of
 from node.cluster.peers import Address, Credentials, Link, PeerNetwork
 from node.cluster.rpc import Rpc, RpcReply, RpcRequest
 from node.errors import NotFound, Unavailable
@@ -25,6 +27,7 @@ class Net:
         self.authority = TestAuthority(directory / "ca")
         self.book: dict[str, Address] = {}
         self.members: set[str] = set()
+        self.banned: set[str] = set()
         self.running: list[PeerNetwork] = []
 
     def node(
@@ -35,7 +38,7 @@ class Net:
             node_id=name,
             credentials=lambda: files,
             addresses=self.book.get,
-            is_member=lambda node_id: node_id in self.members,
+            is_member=lambda node_id, key: node_id in self.members and key not in self.banned,
             listen=LOOPBACK,
         )
         if setup:
@@ -97,15 +100,34 @@ def refused(dialer: PeerNetwork) -> bool:
         return True
 
 
-def test_a_foreign_certificate_an_old_one_and_a_former_member_are_refused(net: Net) -> None:
+def test_a_foreign_certificate_another_key_and_a_former_member_are_refused(net: Net) -> None:
     net.node("a", setup=lambda peers: peers.serve("echo", echo))
     foreign = TestAuthority(net.directory / "other").node("b")
     assert refused(net.node("b", foreign))
-    assert refused(net.node("c", net.authority.node("c", days=-1)))
+    stolen = net.authority.node("c")
+    net.banned.add(key_of(stolen))
+    assert refused(net.node("c", stolen))
     former = net.node("d")
     assert not refused(former)
     net.members.discard("d")
     assert refused(former)
+
+
+def key_of(files: Credentials) -> str:
+    return fingerprint(spki_of(x509.load_pem_x509_certificate(files.certificate.read_bytes())))
+
+
+def test_a_certificate_whose_time_is_over_still_proves_who_it_is(net: Net) -> None:
+    net.node("a", setup=lambda peers: peers.serve("echo", echo))
+    assert said(net.node("b", net.authority.node("b", days=-1)).dial("a", "echo")) == b"from b"
+
+
+def test_a_key_that_is_not_the_members_is_noticed_by_the_one_who_dials(net: Net) -> None:
+    files = net.authority.node("a")
+    net.node("a", files, lambda peers: peers.serve("echo", echo))
+    net.banned.add(key_of(files))
+    with pytest.raises(Unavailable, match="not node a's"):
+        net.node("b").dial("a", "echo")
 
 
 def test_a_node_at_another_ones_address_is_noticed(net: Net) -> None:
