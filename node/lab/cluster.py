@@ -9,16 +9,22 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 
 import msgspec
 
+from node.cluster import token
 from node.errors import NodeError, Unavailable
+from node.ids import RandomIds
 from node.lab import process
 from node.lab.client import Rest
 from node.lab.place import Choice, Member, Place, write
 from node.lab.topology import LAST_NUMBER, VIRTUAL_NUMBER, Topology
 
+ANY = "0.0.0.0"  # noqa: S104 - on machines of their own; the address that the cluster moves is among theirs
 CLUSTER_PORT, DATA_PORT = 7444, 7445
+FOUNDERS, FOUNDERS_OF_MANY = 3, 5
+"""How many of the first nodes make the cluster; most of them suffice, so two nodes are a cluster too."""
 _START_S = 90.0
 _AT_ONCE = 16
 
@@ -163,12 +169,31 @@ class ClusterLab:
         choice, address = self.choice, self.address(name)
         sections: dict[str, dict[str, object]] = {
             "node": {"name": name, "state_dir": place.state},
-            "api": {"listen": address, "port": choice.port, "plain_port": choice.plain_port},
+            "api": {"listen": ANY, "port": choice.port, "plain_port": choice.plain_port},
+            "cluster": {
+                "port": CLUSTER_PORT,
+                "data_port": DATA_PORT,
+                "listen": address,
+                "address": address,
+                "virtual_address": f"{self.virtual_address}/{choice.under_cidr.partition('/')[2]}",
+                "token_file": self._token_file(name),
+                "alone": "no",
+            },
         }
         lines = ["# Made by `hedgerow lab`; change it as you like, it is not written again."]
         for section, keys in sections.items():
             lines += [f"[{section}]", *(f"{key} = {value}" for key, value in keys.items()), ""]
         write(place.config, "\n".join(lines).encode())
+
+    def _token_file(self, name: str) -> Path:
+        """Return a node's file of the cluster's token, the same one for all."""
+        first = self.place.directory / "token"
+        if not first.exists():
+            founders = FOUNDERS_OF_MANY if len(self.names) >= FOUNDERS_OF_MANY else FOUNDERS
+            write(first, f"{token.make(RandomIds(), founders=founders).text}\n".encode())
+        path = self.place.node(name).directory / "token"
+        write(path, first.read_bytes())
+        return path
 
     def _entering(self, name: str) -> Callable[[Sequence[str]], list[str]]:
         return self.topology.machine(name).entering

@@ -42,7 +42,7 @@ class Topology:
         self._choice = choice
         self._under = ipaddress.ip_network(choice.under_cidr)
         self._digest = hashlib.sha256(str(directory.absolute()).encode()).hexdigest()[:8]
-        self._switch = Machine(self._mark(_SWITCH), _SWITCH)
+        self.switch = Machine(self._mark(_SWITCH), _SWITCH)
         self._links = {UNDER: f"hl{self._digest}u", PUBLIC: f"hl{self._digest}p"}
         self.machines = {
             one.name: Machine(self._mark(one.name), one.name) for one in choice.members
@@ -85,19 +85,19 @@ class Topology:
 
     def heal(self, names: Sequence[str]) -> None:
         """Join what was cut off from these machines; without names, everything."""
-        if not self._switch.pid:
+        if not self.switch.pid:
             return
         if not names:
-            self._switch.run(["nft", "flush", "set", "bridge", "lab", "cut"])
+            self.switch.run(["nft", "flush", "set", "bridge", "lab", "cut"])
             return
         cut = [pair for pair in self.cuts() if set(pair) & set(names)]
         self._set("delete", cut)
 
     def cuts(self) -> list[tuple[str, str]]:
         """Return the directions that are cut."""
-        if not self._switch.pid:
+        if not self.switch.pid:
             return []
-        listed = json.loads(self._switch.run(["nft", "-j", "list", "set", "bridge", "lab", "cut"]))
+        listed = json.loads(self.switch.run(["nft", "-j", "list", "set", "bridge", "lab", "cut"]))
         found = next(item["set"] for item in listed["nftables"] if "set" in item)
         pairs = [item["concat"] for item in found.get("elem", [])]
         return sorted((str(source), str(target)) for source, target in pairs)
@@ -118,9 +118,9 @@ class Topology:
         return f"hedgerow-{self._digest}-{name}"
 
     def _ensure_switch(self) -> None:
-        is_new = self._switch.ensure()
+        is_new = self.switch.ensure()
         if is_new:
-            self._name(_SWITCH, self._switch)
+            self._name(_SWITCH, self.switch)
             lines = []
             for number, bridge in enumerate((UNDER, PUBLIC)):
                 mac = f"02:00:5e:00:ff:{number:02x}"
@@ -128,12 +128,10 @@ class Topology:
                     f"link add name {bridge} address {mac} type bridge mcast_snooping 0 stp_state 0",
                     f"link set {bridge} addrgenmode none up",
                 ]
-            self._switch.run(["ip", "-batch", "-"], "\n".join(lines) + "\n")
-            self._switch.run(["nft", "-f", "-"], _CUTS)
+            self.switch.run(["ip", "-batch", "-"], "\n".join(lines) + "\n")
+            self.switch.run(["nft", "-f", "-"], _CUTS)
             # The switches' own packets need no look of iptables.
-            self._switch.run(
-                ["sh", "-c", "echo 0 | tee /proc/sys/net/bridge/bridge-nf-call-* || :"]
-            )
+            self.switch.run(["sh", "-c", "echo 0 | tee /proc/sys/net/bridge/bridge-nf-call-* || :"])
         self._ensure_way_out(is_new=is_new)
 
     def _ensure_way_out(self, *, is_new: bool) -> None:
@@ -149,11 +147,11 @@ class Topology:
                 )  # its other end is in a switch that is dying
             port = HOST if bridge == UNDER else f"{HOST}.p"
             command(["ip", "link", "add", "name", link, "type", "veth",
-                     "peer", "name", port, "netns", str(self._switch.pid)])  # fmt: skip
+                     "peer", "name", port, "netns", str(self.switch.pid)])  # fmt: skip
             command(["ip", "link", "set", link, "addrgenmode", "none", "up"])
             command(["ip", "address", "replace", inner[bridge], "dev", link])
-            self._switch.run(["ip", "link", "set", port, "addrgenmode", "none"])
-            self._switch.run(["ip", "link", "set", port, "master", bridge, "up"])
+            self.switch.run(["ip", "link", "set", port, "addrgenmode", "none"])
+            self.switch.run(["ip", "link", "set", port, "master", bridge, "up"])
         Path("/proc/sys/net/ipv4/ip_forward").write_text("1")
         ours = f"{{ {self._under}, {public} }}"
         table = f"hedgerow_lab_{self._digest}"
@@ -181,7 +179,7 @@ class Topology:
         for port in (member.name, f"{member.name}.p"):
             # The other end may be in a machine that is dying.
             if self._has_port(port):
-                self._switch.run(["ip", "link", "delete", port])
+                self.switch.run(["ip", "link", "delete", port])
         address = f"{self.address(member.number)}/{self._under.prefixlen}"
         wires = []
         for index, (bridge, port) in enumerate(
@@ -193,7 +191,7 @@ class Topology:
                 f"link set {port} addrgenmode none",
                 f"link set {port} master {bridge} up",
             ]
-        self._switch.run(["ip", "-batch", "-"], "\n".join(wires) + "\n")
+        self.switch.run(["ip", "-batch", "-"], "\n".join(wires) + "\n")
         inside = [
             "link set eth0 addrgenmode none up",
             "link set eth1 addrgenmode none up",
@@ -205,14 +203,14 @@ class Topology:
         machine.run(["nft", "-f", "-"], _plain_door(self._choice, self.address(HOST_NUMBER)))
 
     def _has_port(self, port: str) -> bool:
-        listed = json.loads(self._switch.run(["ip", "-j", "link"]))
+        listed = json.loads(self.switch.run(["ip", "-j", "link"]))
         return any(link["ifname"] == port for link in listed)
 
     def _set(self, verb: str, pairs: Iterable[tuple[str, str]]) -> None:
         elements = ", ".join(f'"{source}" . "{target}"' for source, target in pairs)
         if elements:
             text = f"{verb} element bridge lab cut {{ {elements} }}\n"
-            self._switch.run(["nft", "-f", "-"], text)
+            self.switch.run(["nft", "-f", "-"], text)
 
     def _name(self, name: str, machine: Machine) -> None:
         """Let `ip netns` know the machine: a courtesy, nothing of ours depends on it."""
