@@ -1,0 +1,177 @@
+"""One drill from beginning to end: load, clients, faults, healing, and the verdict."""
+
+import itertools
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from node.drill.checker import Violation, check_lists, check_registers
+from node.drill.faults import KINDS, Fault, draw, inflict
+from node.drill.history import History, Operation
+from node.drill.rows_work import Held, RowClients, held_by
+from node.drill.site import Site
+from node.errors import NodeError
+from node.ids import RandomIds
+from node.types import Frozen
+
+_SETTLE_S = 90.0
+_CALM_S = 3.0
+_FEWEST_A_SECOND = 2.0
+
+
+class Plan(Frozen):
+    """What a drill does. The same seed draws the same faults and the same clients' choices."""
+
+    seed: int
+    seconds: float = 60.0
+    clients: int = 6
+    ballast_mib: int = 0
+    faults: tuple[str, ...] = KINDS
+
+
+class Report(Frozen):
+    """How it went."""
+
+    seed: int
+    acknowledged: int
+    refused: int
+    unknown: int
+    faults: tuple[str, ...]
+    violations: tuple[Violation, ...]
+    p50_ms: float
+    p99_ms: float
+    longest_gap_s: float
+    """The longest time in which no write was acknowledged."""
+    log_entry: int
+
+    @property
+    def passed(self) -> bool:
+        """Return whether nothing was found."""
+        return not self.violations
+
+
+def run(site: Site, plan: Plan, say: Callable[[str], None], keep: Path | None = None) -> Report:
+    """Run a drill of the row store and judge it; `keep` is where the history is written.
+
+    Raises:
+        DrillFault: the drill itself cannot go on.
+    """
+    history = History()
+    clients = RowClients(site.seats(), history, RandomIds(), plan.clients, plan.seed)
+    clients.prepare()
+    if plan.ballast_mib:
+        say(f"loading {plan.ballast_mib} MiB of rows")
+        clients.load(plan.ballast_mib, plan.seed)
+    say(f"seed {plan.seed}: {plan.clients} clients, {plan.seconds:.0f} s of faults")
+    began_s = time.monotonic()
+    clients.start()
+    done: list[Fault] = []
+    try:
+        _hurt(site, plan, began_s, say, done)
+    finally:
+        _mend(site)
+    say("all faults are undone; waiting until every node takes writes")
+    healed_s = _settled(clients, say)
+    time.sleep(_CALM_S)
+    clients.finish()
+    held = held_by(clients.seats, _SETTLE_S)
+    if keep is not None:
+        history.write(keep)
+    operations = history.operations()
+    violations = judge(operations, held)
+    violations += [Violation(thing="clients", what=what) for what in clients.errors[:20]]
+    report = _report(plan, operations, done, violations, next(iter(held.values())).applied_index)
+    if report.acknowledged < _FEWEST_A_SECOND * plan.seconds:
+        vacuous = Violation(
+            thing="drill", what=f"only {report.acknowledged} writes were acknowledged"
+        )
+        report = msgspec.structs.replace(report, violations=(*report.violations, vacuous))
+    say(f"every node took writes {healed_s:.1f} s after the end of the faults")
+    return report
+
+
+def _hurt(
+    site: Site, plan: Plan, began_s: float, say: Callable[[str], None], done: list[Fault]
+) -> None:
+    quiet = threading.Event()
+    end_s = began_s + plan.seconds
+    for fault in draw(plan.seed, [seat.name for seat in site.seats()], plan.faults):
+        quiet.wait(min(fault.after_s, max(0.0, end_s - time.monotonic())))
+        if time.monotonic() >= end_s:
+            return
+        say(f"[{time.monotonic() - began_s:6.1f} s] {fault}")
+        done.append(fault)
+        inflict(site, fault, quiet.wait)
+
+
+def _mend(site: Site) -> None:
+    site.heal()
+    for seat in site.seats():
+        site.resume(seat.name)
+    site.start([seat.name for seat in site.seats()])
+
+
+def _settled(clients: RowClients, say: Callable[[str], None]) -> float:
+    """Wait until each node takes a write; return how long it took."""
+    began_s = time.monotonic()
+    for seat in clients.seats:
+        while True:
+            try:
+                seat.catch_up(5.0)
+                break
+            except NodeError as error:
+                if time.monotonic() - began_s > _SETTLE_S:
+                    say(
+                        f"{seat.name} takes no writes {_SETTLE_S:.0f} s after the end: {error.message}"
+                    )
+                    break
+    return time.monotonic() - began_s
+
+
+def judge(operations: list[Operation], held: dict[str, Held]) -> list[Violation]:
+    """Return what is wrong with a history, given what the nodes hold in the end."""
+
+    def of(kind: str) -> list[Operation]:
+        return [one for one in operations if one.thing.startswith(kind)]
+
+    found = check_lists(of("list/"), {name: one.lists for name, one in held.items()})
+    found += check_registers(of("register/"), {name: one.registers for name, one in held.items()})
+    digests = {name: one.digest for name, one in held.items()}
+    if len(set(digests.values())) > 1:
+        found.append(Violation(thing="store", what=f"the stores differ: {digests}"))
+    for one in held.values():
+        for thing, elements in one.lists.items():
+            count = one.counters.get(thing, 0)
+            if count != len(elements):
+                what = f"{count} were counted and {len(elements)} are there: one was applied twice"
+                found.append(Violation(thing=thing, what=what))
+    return found
+
+
+def _report(
+    plan: Plan,
+    operations: list[Operation],
+    done: list[Fault],
+    violations: list[Violation],
+    entry: int,
+) -> Report:
+    writes = [one for one in operations if one.action in ("append", "write")]
+    acked = [one for one in writes if one.outcome == "ok"]
+    ends = sorted(one.returned_s for one in acked)
+    times = sorted(one.returned_s - one.invoked_s for one in acked) or [0.0]
+    gaps = [later - earlier for earlier, later in itertools.pairwise(ends)]
+    return Report(
+        seed=plan.seed,
+        acknowledged=len(acked),
+        refused=sum(one.outcome == "refused" for one in writes),
+        unknown=sum(one.outcome == "unknown" for one in writes),
+        faults=tuple(map(str, done)),
+        violations=tuple(violations),
+        p50_ms=round(times[len(times) // 2] * 1e3, 1),
+        p99_ms=round(times[int(len(times) * 0.99)] * 1e3, 1),
+        longest_gap_s=round(max(gaps, default=0.0), 2),
+        log_entry=entry,
+    )

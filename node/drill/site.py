@@ -1,0 +1,96 @@
+"""Where a drill takes place: nodes that can be hurt. The lab's is at the end; tests have one of bare logs."""
+
+import signal
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from node.drill.errors import DrillFault
+from node.errors import NodeError
+from node.lab import process
+from node.lab.cluster import ClusterLab
+from node.types import Frozen
+
+
+class Seat(Frozen):
+    """One node, as clients see it."""
+
+    name: str
+    state_dir: Path
+    """Holds `core.sock` and `state.db`, which are reached from outside of the node's machine too."""
+    host: str = ""
+    """Address of its API."""
+
+
+class Site(Protocol):
+    """Nodes and what can be done to them. Names of nodes throughout."""
+
+    def seats(self) -> Sequence[Seat]:
+        """Return the nodes."""
+
+    def kill(self, names: Iterable[str]) -> None:
+        """Kill all processes of nodes at once, as a power cut does."""
+
+    def start(self, names: Iterable[str]) -> None:
+        """Start nodes that do not run; do not wait for them."""
+
+    def pause(self, name: str) -> None:
+        """Stop a node's processes (SIGSTOP)."""
+
+    def resume(self, name: str) -> None:
+        """Let them go on."""
+
+    def cut(self, pairs: Iterable[tuple[str, str]]) -> None:
+        """Drop all packets from the first to the second of each pair."""
+
+    def heal(self) -> None:
+        """Undo all cuts."""
+
+
+class LabSite:
+    """The nodes of a lab."""
+
+    def __init__(self, lab: ClusterLab) -> None:
+        self._lab = lab
+
+    def seats(self) -> Sequence[Seat]:
+        """Return the nodes of the lab."""
+        return [
+            Seat(
+                name=name,
+                state_dir=self._lab.place.node(name).state,
+                host=self._lab.address(name),
+            )
+            for name in self._lab.names
+        ]
+
+    def kill(self, names: Iterable[str]) -> None:
+        """Kill supervisor, core and API of nodes."""
+        for name in names:
+            self._lab.kill(name)
+
+    def start(self, names: Iterable[str]) -> None:
+        """Start those that do not run."""
+        chosen = [name for name in names if process.running_pid(self._lab.place.node(name)) is None]
+        if not chosen:
+            return
+        try:
+            self._lab.start(chosen)
+        except NodeError as error:
+            raise DrillFault(f"{', '.join(chosen)} cannot be started: {error.message}") from error
+
+    def pause(self, name: str) -> None:
+        """Stop all processes of a node's daemon."""
+        self._lab.signal(name, signal.SIGSTOP)
+
+    def resume(self, name: str) -> None:
+        """Let them go on."""
+        self._lab.signal(name, signal.SIGCONT)
+
+    def cut(self, pairs: Iterable[tuple[str, str]]) -> None:
+        """Have the lab's switch drop packets."""
+        self._lab.topology.cut(pairs)
+
+    def heal(self) -> None:
+        """Have it drop none."""
+        self._lab.topology.heal(())

@@ -1,0 +1,57 @@
+"""A node of a cluster of bare logs: the real row store behind the real log and the real links. Run as a program.
+
+`rows_node.py JSON`: see RowsNode. Says `ready`, then goes on until it is killed.
+"""
+
+import sys
+import threading
+from pathlib import Path
+
+import msgspec
+
+from node.cluster.client import SOCKET_FILE
+from node.cluster.consensus import Consensus
+from node.cluster.peers import Credentials, PeerNetwork
+from node.cluster.rpc import Rpc
+from node.cluster.settings import RaftSettings
+from node.state.machine import Machine
+from node.state.reader import STATE_FILE
+from node.types import Frozen
+
+
+class RowsNode(Frozen):
+    """What a node is told."""
+
+    place: str
+    settings: RaftSettings
+    certificate: str
+    key: str
+    ca: str
+    book: dict[str, tuple[str, int]]
+
+
+def main() -> None:
+    told = msgspec.json.decode(sys.argv[1], type=RowsNode)
+    place = Path(told.place)
+    place.mkdir(exist_ok=True)
+    node_id = told.settings.node_id
+    files = Credentials(certificate=Path(told.certificate), key=Path(told.key), ca=Path(told.ca))
+    peers = PeerNetwork(
+        node_id=node_id,
+        credentials=lambda: files,
+        addresses=told.book.get,
+        is_member=lambda one: one in told.book,
+        listen=told.book[node_id],
+    )
+    Rpc(peers)
+    machine = Machine(place / STATE_FILE)
+    others = {"peers": peers} if len(told.book) > 1 else {}
+    consensus = Consensus(machine, place / "log", place / SOCKET_FILE, told.settings, **others)
+    peers.start()
+    consensus.start()
+    print("ready", flush=True)
+    threading.Event().wait()
+
+
+if __name__ == "__main__":
+    main()
