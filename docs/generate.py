@@ -98,8 +98,9 @@ def policy_matrix(services: Iterable[Any]) -> str:
         for route in sorted(
             service.routes, key=lambda r: (r.path, r.method, r.action or "", r.since or "")
         ):
-            row = (service.name, route.method, route.path, route.action or "-", route.policy)
-            reach = [_reach(route.policy, policies, role) for role in ROLES]
+            policy = "(other nodes only)" if route.peers_only else route.policy
+            row = (service.name, route.method, route.path, route.action or "-", policy)
+            reach = [_reach(policy, policies, role) for role in ROLES]
             line = "\t".join((*row, *reach))
             if line not in lines[-1:]:
                 lines.append(line)
@@ -120,6 +121,8 @@ def _reach(policy: str, policies: Any, role: str) -> str:
 
     if policy in ("public", "any"):
         return "any"
+    if policy.startswith("("):
+        return "-"
     token = Token(
         user_id="u1",
         user_name="u",

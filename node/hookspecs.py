@@ -114,7 +114,10 @@ def metadata_of(db: "Reader", hook: Any, server_id: str) -> Any:
 
 @hookspec(firstresult=True)
 def image_open(control: "Control", image_id: str) -> Any:
-    """Return an ImageSource (see node.contracts): a local file with the image's data, kept until released."""
+    """Return an ImageSource (see node.contracts): a local file with the image's data, kept until released.
+
+    Raises NotFound where no node has the data, Unavailable while it is on its way from another node: ask again soon.
+    """
 
 
 @hookspec(firstresult=True)

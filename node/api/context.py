@@ -80,7 +80,12 @@ class Enforcer(Protocol):
 class Context:
     """One request. Handlers read rows through `db` and change them through `transact`."""
 
-    def __init__(  # noqa: PLR0913, PLR0915
+    peer = ""
+    """The node that asks, on a route that is `peers_only`."""
+    raw_body = b""
+    """The JSON body as it was sent, for error messages."""
+
+    def __init__(  # noqa: PLR0913
         self,
         *,
         db: Reader,
@@ -113,8 +118,6 @@ class Context:
         """This node."""
         self.data_port = data_port
         """The way to bulk data of other nodes."""
-        self.peer = ""
-        """The node that asks, on a route that is `peers_only`."""
         self.token_or_none: Token | None = None
         self.auth_token: str = ""
         self.method = "GET"
@@ -139,8 +142,6 @@ class Context:
         self.response_headers: dict[str, str] = {}
         """Headers to add to whatever the handler returns."""
         self.environ: Mapping[str, Any] = {}
-        self.raw_body = b""
-        """The JSON body as it was sent, for error messages."""
         self.app: Any = None
 
     @property

@@ -52,7 +52,10 @@ def test_only_discovery_and_signing_in_are_open_to_everybody() -> None:
     bare = {
         f"{s.type} {r.method}"
         for s, r in ROUTES
-        if r.policy == "public" and PARAMETER.search(r.path) and not r.path.endswith("/password")
+        if r.policy == "public"
+        and PARAMETER.search(r.path)
+        and not r.path.endswith("/password")
+        and not r.peers_only
     }
     writes = {
         f"{s.type} {r.method} {r.path}"
@@ -61,6 +64,11 @@ def test_only_discovery_and_signing_in_are_open_to_everybody() -> None:
     }
     assert bare <= {"identity POST"}
     assert writes <= {"identity POST /v3/auth/tokens", "identity POST /v3/users/{user_id}/password"}
+
+
+def test_what_other_nodes_ask_is_read_by_their_certificates_right_alone() -> None:
+    # No token comes with it, so it must not depend on one, and it changes nothing.
+    assert {(r.policy, r.method) for _s, r in ROUTES if r.peers_only} <= {("public", "GET")}
 
 
 def test_no_two_routes_answer_the_same_call() -> None:

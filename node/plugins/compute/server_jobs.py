@@ -15,10 +15,11 @@ from node.plugins.compute.hypervisor_config import HypervisorSection
 from node.plugins.compute.server_build import ServerBuilder
 from node.plugins.compute.server_files import ServerFiles
 from node.plugins.compute.tables import Server
-from node.sdk import Clock, Frozen
+from node.sdk import Clock, Frozen, Unavailable
 
 _PRESS_AGAIN_S = 5.0
 _PORT_POLL_S = 0.25
+_IMAGE_POLL_S = 0.5
 
 
 class Ended(Frozen):
@@ -99,7 +100,8 @@ class ServerJobs:
             return RUNNING
         if state is not None and state.power == "starting":
             self._hypervisor.destroy(server.id)
-        self._builder.make_disks(server)
+        if waiting := self._make_disks(server):
+            return waiting
         ports = self._builder.ports(server)
         if missing := [port.id for port in ports if not port.plugged]:
             if self._late(server, "ports", self._section.port_timeout_s):
@@ -113,6 +115,16 @@ class ServerJobs:
         self._mark_boot(server)
         return RUNNING
 
+    def _make_disks(self, server: Server) -> Waiting | None:
+        """Make the missing disks; say when to look again while the image is on its way from another node."""
+        try:
+            self._builder.make_disks(server)
+        except Unavailable as error:
+            if self._late(server, "image", self._section.image_timeout_s):
+                raise HypervisorRefused(f"the image did not come in time: {error.message}") from error
+            return Waiting(again_s=_IMAGE_POLL_S, step="block_device_mapping")
+        return None
+
     def _build(self, server: Server) -> Outcome:
         return self.boot(server)
 
@@ -121,8 +133,7 @@ class ServerJobs:
             self._down(server)
             self._builder.forget_disks(server)
         if server.want == "stopped":
-            self._builder.make_disks(server)
-            return STOPPED
+            return self._make_disks(server) or STOPPED
         return self.boot(server)
 
     def _stop(self, server: Server) -> Outcome:

@@ -2,20 +2,24 @@
 
 from collections.abc import Mapping, Sequence
 
-from node.plugins.image import service
+from node.plugins.image import copy_rules, service
+from node.plugins.image.copy_sync import ImageCopySync, mark_used
 from node.plugins.image.data_store import DataStore
 from node.plugins.image.image_sync import ImageSync
 from node.plugins.image.section import ImageSection
-from node.plugins.image.tables import Image, ImageMember, ImageTask
+from node.plugins.image.tables import Image, ImageCopy, ImageMember, ImageTask
 from node.sdk import (
     Control,
     Frozen,
     ImageFacts,
     ImageSource,
+    NodeRow,
+    NotFound,
     Reader,
     Reconciler,
     Row,
     Service,
+    Unavailable,
     hookimpl,
 )
 
@@ -23,7 +27,7 @@ from node.sdk import (
 @hookimpl
 def row_types() -> Sequence[type[Row]]:
     """Return the rows of images."""
-    return [Image, ImageMember, ImageTask]
+    return [Image, ImageCopy, ImageMember, ImageTask]
 
 
 @hookimpl
@@ -40,8 +44,8 @@ def config_sections() -> Mapping[str, type[Frozen]]:
 
 @hookimpl
 def reconcilers(control: Control) -> Sequence[Reconciler]:
-    """Return the reconciler of image files."""
-    return [ImageSync(control)]
+    """Return the reconcilers of image files."""
+    return [ImageSync(control), ImageCopySync(control)]
 
 
 @hookimpl
@@ -72,17 +76,33 @@ def image_facts(db: Reader, image_id: str) -> ImageFacts | None:
 
 @hookimpl
 def image_open(control: Control, image_id: str) -> ImageSource | None:
-    """Return the file of an active image that lies on this node."""
+    """Return the file of an active image; one that this node does not have is sent for."""
     image = control.db.get(Image, image_id)
-    path = DataStore(control.config.state_dir).path(image_id)
-    if image is None or image.status != "active" or not path.exists():
+    if image is None or image.status != "active":
         return None
+    store = DataStore(control.config.state_dir)
+    path = store.path(image_id)
+    if not path.exists():
+        raise _sent_for(control, store, image)
+    mark_used(store, image_id, control.clock.now_us())
     return ImageSource(
         path=path,
         disk_format=image.disk_format or "raw",
         virtual_size_bytes=image.virtual_size or image.size or 0,
         release=_nothing_to_release,
     )
+
+
+def _sent_for(control: Control, store: DataStore, image: Image) -> NotFound | Unavailable:
+    """Have an image fetched; say where it comes from, or that it comes from nowhere."""
+    copies = control.db.rows(ImageCopy, image_id=image.id)
+    nodes = copy_rules.sources(image.id, control.db.rows(NodeRow), copies, control.node_id)
+    if not nodes:
+        return NotFound(f"No node that holds the data of image {image.id} is up")
+    store.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    store.wanted(image.id).touch()
+    control.wake(ImageCopySync.name, image.id)
+    return Unavailable(f"Image {image.id} is on its way from {nodes[0].name}")
 
 
 def _nothing_to_release() -> None:

@@ -3,16 +3,19 @@
 Source: https://docs.openstack.org/api-ref/image/v2/#image-data
 """
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from node.plugins.image import copy_data, copy_rules
 from node.plugins.image.access import changeable, target, visible
+from node.plugins.image.data_range import Part, byte_range
 from node.plugins.image.data_store import DataStore, Stored, verify
 from node.plugins.image.image_rules import must_have_no_data
 from node.plugins.image.image_view import STORE, task_view
 from node.plugins.image.section import ImageSection
-from node.plugins.image.tables import Image, ImageTask
+from node.plugins.image.tables import Image, ImageCopy, ImageTask
 from node.sdk import (
     AnyOp,
     BadRequest,
@@ -26,6 +29,7 @@ from node.sdk import (
     check,
     insert,
     patch,
+    put,
 )
 
 _GIB = 1 << 30
@@ -81,7 +85,6 @@ def _receive(ctx: Context, image_id: str, status: str) -> tuple[Stored, Path, st
             f"Unsupported media type {media or 'none'}: use application/octet-stream"
         )
     upload_id = ctx.ids.hex()
-    node = ctx.db.one(NodeRow)
 
     def claim() -> tuple[Sequence[AnyOp], None]:
         image = changeable(ctx, image_id, "image:upload_image")
@@ -91,7 +94,7 @@ def _receive(ctx: Context, image_id: str, status: str) -> tuple[Stored, Path, st
                 "Properties disk_format, container_format must be set prior to saving data."
             )
         fields: dict[str, Any] = {"status": status, "upload": upload_id, "updated_at": ctx.now()}
-        fields["node_id"] = node.id if node else ""
+        fields["node_id"] = ctx.node_id
         return [check(image), patch(Image, image_id, **fields)], None
 
     ctx.transact(claim)
@@ -121,9 +124,23 @@ def _activate(
             "os_hash_value": stored.os_hash_value,
             "updated_at": ctx.now(),
         }
-        return [check(image), patch(Image, image_id, **fields)], None
+        return [check(image), patch(Image, image_id, **fields), _copy(ctx, image_id)], None
 
     ctx.transact(plan)
+
+
+def _copy(ctx: Context, image_id: str) -> AnyOp:
+    """Return the operation that says that this node has the image's data."""
+    now = ctx.now()
+    return put(
+        ImageCopy(
+            id=f"{image_id}/{ctx.node_id}",
+            image_id=image_id,
+            node_id=ctx.node_id,
+            created_at=now,
+            updated_at=now,
+        )
+    )
 
 
 def _give_up(ctx: Context, image_id: str, upload_id: str) -> None:
@@ -152,42 +169,36 @@ def download(ctx: Context, image_id: str) -> Reply:
     if image.status not in ("active", "deactivated"):
         return Reply(status=204)
     path = store_of(ctx).path(image_id)
-    if not path.exists():
-        raise NotFound(f"The data of image {image_id} is missing: upload it again as another image")
-    size = path.stat().st_size
-    offset, length = _range(ctx, size)
-    headers = {"Content-MD5": image.checksum or ""}
-    if length != size:
-        headers["Content-Range"] = f"bytes {offset}-{offset + length - 1}/{size}"
-    return Reply(
-        status=206 if length != size else 200,
-        headers=headers,
-        content_type="application/octet-stream",
-        length_bytes=length,
-        file=(str(path), offset, length),
-    )
+    size = path.stat().st_size if path.exists() else image.size or 0
+    part = byte_range(ctx, size)
+    answer: dict[str, Any] = {
+        "status": 206 if part.length != size else 200,
+        "headers": {"Content-MD5": image.checksum or "", **part.headers},
+        "content_type": "application/octet-stream",
+        "length_bytes": part.length,
+    }
+    if path.exists():
+        return Reply(file=(str(path), part.offset, part.length), **answer)
+    return Reply(body=_from_others(ctx, image, part), **answer)
 
 
-def _range(ctx: Context, size: int) -> tuple[int, int]:
-    """Return (offset, length) of a single byte range; without one, of everything."""
-    from node.sdk import RangeNotSatisfiable
+def _from_others(ctx: Context, image: Image, part: Part) -> Iterator[bytes]:
+    """Return an image's data as another node sends it.
 
-    text = ctx.headers.get("range", "")
-    if not text:
-        return 0, size
-    unit, _equals, span = text.partition("=")
-    first, dash, last = span.partition("-")
-    numbers = all(part == "" or (part.isascii() and part.isdigit()) for part in (first, last))
-    if unit.strip() != "bytes" or not dash or not numbers or not (first or last):
-        raise RangeNotSatisfiable(f"Range {text} is not supported")
-    if not first:
-        length = min(int(last), size)
-        return size - length, length
-    offset = int(first)
-    end = min(int(last), size - 1) if last else size - 1
-    if offset >= size or end < offset:
-        raise RangeNotSatisfiable(f"Range {text} has no byte of the image's {size}")
-    return offset, end - offset + 1
+    Raises:
+        NotFound: 404, no node has it.
+        Unavailable: 503, none that has it answers.
+    """
+    copies = ctx.db.rows(ImageCopy, image_id=image.id)
+    if not copies:
+        raise NotFound(f"The data of image {image.id} is missing: upload it again as another image")
+    nodes = copy_rules.sources(image.id, ctx.db.rows(NodeRow), copies, ctx.node_id)
+    if not part.length:
+        return iter(())
+    path = copy_data.copy_path(image.id)
+    data = copy_data.passed_on(ctx.data_port, nodes, path, part.offset, part.length)
+    first = next(data)
+    return itertools.chain([first], data)
 
 
 def import_image(ctx: Context, image_id: str) -> Reply:
@@ -209,7 +220,7 @@ def import_image(ctx: Context, image_id: str) -> Reply:
         request_id=ctx.request_id, status="success", method=name, created_at=now, updated_at=now,
     )  # fmt: skip
     if not staged.exists() and not store.path(image_id).exists():
-        raise Conflict(f"The staged data of image {image_id} is missing: stage it again")
+        _bring_staged(ctx, image, staged)
     source = staged if staged.exists() else store.path(image_id)
     virtual_size = verify(_stored(image, source), image.disk_format)
     if staged.exists():
@@ -219,15 +230,37 @@ def import_image(ctx: Context, image_id: str) -> Reply:
         fresh = changeable(ctx, image_id, "image:modify_image")
         if fresh.status != "uploading":
             raise Conflict(f"Image {image_id} is {fresh.status} by now")
-        fields: dict[str, Any] = {"status": "active", "upload": "", "updated_at": now}
+        fields: dict[str, Any] = {"status": "active", "upload": "", "node_id": ctx.node_id}
+        fields["updated_at"] = now
         return [
             check(fresh),
             patch(Image, image_id, virtual_size=virtual_size, **fields),
             insert(task),
+            _copy(ctx, image_id),
         ], None
 
     ctx.transact(plan)
     return Reply(status=202)
+
+
+def _bring_staged(ctx: Context, image: Image, staged: Path) -> None:
+    """Fetch data that was staged through another node.
+
+    Raises:
+        Conflict: 409, no node has it.
+        Unavailable: 503, the node that has it does not answer.
+    """
+    nodes = [node for node in ctx.db.rows(NodeRow, id=image.node_id) if node.id != ctx.node_id]
+    if not nodes:
+        raise Conflict(f"The staged data of image {image.id} is missing: stage it again")
+    store = store_of(ctx)
+    part = store.part(image.id, f"{ctx.ids.hex()}.staged")
+    path = copy_data.staged_path(image.id)
+    try:
+        copy_data.fetch(ctx.data_port, image, nodes, path, part, lambda: False)
+        store.keep(part, staged)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def _stored(image: Image, path: Path) -> Stored:

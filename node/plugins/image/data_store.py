@@ -49,6 +49,14 @@ class DataStore:
         """Return where staged data waits for its import."""
         return self.directory / f"{image_id}.staged"
 
+    def fetching(self, image_id: str) -> Path:
+        """Return the file of a copy that is on its way from another node."""
+        return self.directory / f"{image_id}.fetch"
+
+    def wanted(self, image_id: str) -> Path:
+        """Return the file whose existence says that a server of this node waits for the image."""
+        return self.directory / f"{image_id}.wanted"
+
     def part(self, image_id: str, upload: str) -> Path:
         """Return the file of an upload that is going on."""
         return self.directory / f"{image_id}.{upload}.part"
@@ -105,6 +113,12 @@ class DataStore:
         finally:
             os.close(descriptor)
         return False
+
+    def set_aside(self, path: Path) -> None:
+        """Move a file out of the way without erasing it."""
+        quarantine = self.directory / "quarantine"
+        quarantine.mkdir(mode=0o700, exist_ok=True)
+        path.rename(quarantine / path.name)
 
     def remove(self, image_id: str) -> None:
         """Remove all files of an image."""

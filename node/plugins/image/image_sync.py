@@ -8,8 +8,8 @@ import logging
 from collections.abc import Iterable
 
 from node.plugins.image.data_store import DataStore
-from node.plugins.image.tables import Image, ImageTask
-from node.sdk import AnyOp, Control, Done, Reconciler, Row, check, delete, patch
+from node.plugins.image.tables import Image, ImageCopy, ImageTask
+from node.sdk import AnyOp, Control, Done, NodeRow, Reconciler, Row, check, delete, patch
 
 log = logging.getLogger("hedgerow.image")
 
@@ -20,7 +20,7 @@ class ImageSync(Reconciler):
     """One key for each image that has a row here or a file."""
 
     name = "images"
-    watches = (Image,)
+    watches = (Image, ImageCopy)
     workers = 1
 
     def __init__(self, control: Control) -> None:
@@ -29,15 +29,17 @@ class ImageSync(Reconciler):
 
     def keys(self) -> Iterable[str]:
         """Return the images of this node and the names of files."""
-        found = {image.id for image in self.control.db.rows(Image, node_id=self.control.node_id)}
+        db, own = self.control.db, self.control.node_id
+        found = {image.id for image in db.rows(Image, node_id=own, order_by=())}
+        found |= {copy.image_id for copy in db.rows(ImageCopy, node_id=own, order_by=())}
+        found |= {image.id for image in db.rows(Image, want="absent", order_by=())}
         if self._store.directory.is_dir():
             found |= {path.name.partition(".")[0] for path in self._store.directory.glob("*.*")}
         return found
 
     def affected(self, row_type: type[Row], id: str) -> Iterable[str]:
         """Return the image itself."""
-        del row_type
-        return [id]
+        return [id.partition("/")[0] if row_type is ImageCopy else id]
 
     def reconcile(self, key: str) -> Done:
         """Remove the data of a deleted image, give up a dead upload, set strange files aside."""
@@ -45,14 +47,31 @@ class ImageSync(Reconciler):
         if image is None:
             self._set_aside(key)
             return Done()
-        if image.node_id not in ("", self.control.node_id):
-            return Done()
         if image.want == "absent":
-            self._store.remove(key)
-            tasks = self.control.db.rows(ImageTask, image_id=key)
-            ops: list[AnyOp] = [check(image), delete(Image, key)]
-            return Done(ops=[*ops, *(delete(ImageTask, task.id) for task in tasks)], frees=True)
-        return self._uploads(image)
+            return self._remove(image)
+        if image.status not in ("saving", "uploading"):
+            self._store.staged(key).unlink(missing_ok=True)  # imported, perhaps by another node
+        return self._uploads(image) if self._is_mine(image) else Done()
+
+    def _is_mine(self, image: Image) -> bool:
+        """Return whether this node looks after the image: its data came here, or to a node that is no more."""
+        if image.node_id in ("", self.control.node_id):
+            return True
+        return self.control.db.get(NodeRow, image.node_id) is None
+
+    def _remove(self, image: Image) -> Done:
+        """Remove this node's data of a deleted image; the last one removes the rows."""
+        db, own = self.control.db, self.control.node_id
+        self._store.remove(image.id)
+        nodes = {node.id for node in db.rows(NodeRow)}
+        copies = db.rows(ImageCopy, image_id=image.id)
+        if not self._is_mine(image) or any(c.node_id in nodes - {own} for c in copies):
+            mine = [copy for copy in copies if copy.node_id == own]
+            return Done(ops=[delete(ImageCopy, copy.id) for copy in mine], frees=True)
+        ops: list[AnyOp] = [check(image), delete(Image, image.id)]
+        ops += [delete(ImageCopy, copy.id) for copy in copies]
+        ops += [delete(ImageTask, task.id) for task in db.rows(ImageTask, image_id=image.id)]
+        return Done(ops=ops, frees=True)
 
     def _uploads(self, image: Image) -> Done:
         """Look at an upload that is going on."""
@@ -73,12 +92,12 @@ class ImageSync(Reconciler):
 
     def _set_aside(self, key: str) -> None:
         """Move files that no row explains out of the way: a stale store must not cost data."""
-        quarantine = self._store.directory / "quarantine"
         for path in self._store.directory.glob(f"{key}.*"):
             if path.suffix == ".part":
                 if not self._store.is_alive(path):
                     path.unlink(missing_ok=True)
-                continue
-            quarantine.mkdir(mode=0o700, exist_ok=True)
-            log.warning("image file %s has no row and is set aside", path.name)
-            path.rename(quarantine / path.name)
+            elif path.suffix in (".fetch", ".wanted"):
+                path.unlink(missing_ok=True)
+            else:
+                log.warning("image file %s has no row and is set aside", path.name)
+                self._store.set_aside(path)

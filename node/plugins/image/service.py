@@ -3,6 +3,7 @@
 from typing import Any
 
 from node.plugins.image import (
+    copy_api,
     data_api,
     image_api,
     list_api,
@@ -95,6 +96,20 @@ ROUTES = (
     Route(method="GET", path=_MEMBER, handler=member_api.show, policy="any"),
     Route(method="PUT", path=_MEMBER, handler=member_api.update, policy="any", body=Any),
     Route(method="DELETE", path=_MEMBER, handler=member_api.remove, policy="any", status=204),
+    Route(
+        method="GET",
+        path="/v2/copies/{image_id}",
+        handler=copy_api.copy,
+        policy="public",
+        peers_only=True,
+    ),
+    Route(
+        method="GET",
+        path="/v2/staged/{image_id}",
+        handler=copy_api.staged,
+        policy="public",
+        peers_only=True,
+    ),
 )
 
 SERVICE = Service(

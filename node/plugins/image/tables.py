@@ -1,7 +1,9 @@
 """Rows of the image service.
 
-An image's data is one file on the node in `node_id`. The API worker that takes an upload writes the data and then
-`status`; deletion is in two phases: `want="absent"` hides the image, the node removes the file and then the row.
+An image's data comes to the node in `node_id`, whose API worker writes the data and then `status`; from there other
+nodes fetch copies. An ImageCopy row says that a node holds a whole, verified copy. Deletion is in two phases:
+`want="absent"` hides the image, each node removes its file and then its ImageCopy, the last one the image's row: a
+node that is down meanwhile does it when it is back.
 """
 
 from node.sdk import Resource, Row, Table
@@ -40,6 +42,15 @@ class Image(Resource, kw_only=True):
     """SHA-512, hexadecimal."""
     upload: str = ""
     """Name of the upload that may finish this image; another one has lost."""
+
+
+class ImageCopy(Row, kw_only=True):
+    """A whole, verified copy of an image's data on a node. The id is `image/node`. Written by that node."""
+
+    __table__ = Table(name="image_copies", indexes=(("image_id",), ("node_id",)))
+
+    image_id: str
+    node_id: str
 
 
 class ImageMember(Row, kw_only=True):
