@@ -51,4 +51,13 @@ class JoinRequest(Row):
     seen_at: int = 0
 
 
-ROW_TYPES: tuple[type[Row], ...] = (ClusterRow, JoinToken, JoinRequest)
+class DepartedNode(Row):
+    """A node that was removed for good; its id is the node's, which never comes back."""
+
+    __table__ = Table(name="departed_nodes")
+
+    name: str = ""
+    reason: str = ""
+
+
+ROW_TYPES: tuple[type[Row], ...] = (ClusterRow, JoinToken, JoinRequest, DepartedNode)
