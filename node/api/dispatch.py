@@ -6,9 +6,10 @@ is refused before its bytes are sent.
 
 import logging
 import os
+import sqlite3
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 from urllib.parse import parse_qsl
 
 import falcon
@@ -29,10 +30,11 @@ from node.errors import (
     NodeError,
     NotFound,
     Unauthorized,
+    Unavailable,
 )
 from node.ids import Ids
 from node.observe.log import bound
-from node.state.reader import Readers
+from node.state.reader import Reader, Readers
 from node.types import Frozen
 
 log = logging.getLogger("hedgerow.api")
@@ -125,7 +127,7 @@ class Dispatcher:
         """Return the context of a request, before anything of it was checked."""
         backend = self.backend
         ctx = Context(
-            db=backend.readers.reader(),
+            db=self._reader(),
             proposer=backend.proposer,
             enforcer=backend.policies,
             hooks=backend.hooks,
@@ -157,6 +159,14 @@ class Dispatcher:
         )
         ctx.stream = bodies.BodyStream(environ["wsgi.input"], ctx.content_length)
         return ctx
+
+    def _reader(self) -> Reader:
+        """Return the thread's reader; where the store cannot be opened, one that says so when it is asked."""
+        try:
+            return self.backend.readers.reader()
+        except sqlite3.Error as error:
+            log.error("the row store cannot be opened: %s", error)
+            return cast("Reader", _Unreadable())
 
     def _answer(self, ctx: Context, routes: Sequence[Route], values: Sequence[str]) -> Reply:
         if ctx.peer and not self.backend.is_member(ctx.peer):
@@ -286,6 +296,13 @@ class Dispatcher:
             resp.stream = reply.body
             if reply.length_bytes is not None:
                 resp.content_length = reply.length_bytes
+
+
+class _Unreadable:
+    """Stands where a reader should be."""
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise Unavailable("The row store of this node cannot be read now: repeat the request")
 
 
 class _Slice:

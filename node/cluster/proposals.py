@@ -151,9 +151,13 @@ class Proposals:
         if now_s < self._next_expiry_s:
             return
         self._next_expiry_s = now_s + _EXPIRY_PERIOD_S
-        late = [p for p in self._waiting if p.deadline_s <= now_s]
+        hurry_s = 0.0
+        if self._space.is_full:
+            settings = self._settings
+            hurry_s = max(0.0, settings.proposal_timeout_s - settings.full_timeout_s)
+        late = [p for p in self._waiting if p.deadline_s - hurry_s <= now_s]
         if late:
-            self._waiting = deque(p for p in self._waiting if p.deadline_s > now_s)
+            self._waiting = deque(p for p in self._waiting if p.deadline_s - hurry_s > now_s)
         for proposal in late:
             if self._space.is_full:
                 proposal.reject("disk_full", "The disk of this node has no room left: make room")

@@ -9,6 +9,8 @@ class RaftSettings(msgspec.Struct, frozen=True, kw_only=True):
     node_id: str
     first_peers: tuple[str, ...] = ()
     proposal_timeout_s: float = 15.0
+    full_timeout_s: float = 4.0
+    """The same on a full disk: shorter than askers wait, so that they hear of the reason."""
     max_txn_bytes: int = 200 * 1024
     batch_max_txns: int = 256
     batch_max_bytes: int = 256 * 1024

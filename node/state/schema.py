@@ -24,6 +24,8 @@ def create(db: sqlite3.Connection) -> None:
     Raises:
         Incompatible: the file was written by a newer format.
     """
+    if _is_complete(db):
+        return  # nothing is written: it may be opened on a full disk
     utils = sqlite_utils.Database(db, execute_plugins=False)
     options: dict[str, Any] = {"strict": True, "if_not_exists": True}
     utils.table("meta").create({"key": str, "value": int}, pk="key", not_null={"value"}, **options)
@@ -37,13 +39,25 @@ def create(db: sqlite3.Connection) -> None:
     requests = {"id": str, "entry": int, "outcome": bytes}
     utils.table("requests").create(requests, pk="id", not_null={"entry", "outcome"}, **options)
     utils.table("requests").create_index(["entry"], if_not_exists=True)
-    found = db.execute("SELECT value FROM meta WHERE key='format'").fetchone()
-    if found and found[0] > FORMAT_VERSION:
-        raise Incompatible(
-            f"The store has format {found[0]}, this version knows {FORMAT_VERSION}: install the newer version again"
-        )
-    for key, value in (("format", FORMAT_VERSION), ("applied", 0), ("seq", 0)):
+    for key, value in (("applied", 0), ("seq", 0), ("format", FORMAT_VERSION)):
         db.execute("INSERT OR IGNORE INTO meta VALUES (?, ?)", (key, value))
+
+
+def _is_complete(db: sqlite3.Connection) -> bool:
+    """Return whether everything is there: the format is what is written last.
+
+    Raises:
+        Incompatible: the file was written by a newer format.
+    """
+    if not db.execute("SELECT 1 FROM sqlite_schema WHERE name='meta'").fetchone():
+        return False
+    held: dict[str, int] = dict(db.execute("SELECT key, value FROM meta").fetchall())
+    version = held.get("format", 0)
+    if version > FORMAT_VERSION:
+        raise Incompatible(
+            f"The store has format {version}, this version knows {FORMAT_VERSION}: install the newer version again"
+        )
+    return version == FORMAT_VERSION and {"applied", "seq"} <= held.keys()
 
 
 def declared(db: sqlite3.Connection) -> dict[str, Table]:

@@ -1,5 +1,7 @@
 """A store on a disk without room: it says so, loses nothing, and goes on where it stopped once there is room."""
 
+import contextlib
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -66,3 +68,35 @@ def test_nothing_is_lost_when_the_disk_is_full(disk: Path, tmp_path: Path) -> No
     assert twin.digest() == store.digest()
     twin.close()
     store.close()
+
+
+def test_a_store_whose_process_was_killed_opens_where_no_block_is_left(
+    disk: Path, tmp_path: Path
+) -> None:
+    store = Machine(tmp_path / "state.db")
+    store.apply(1, encode_entry([encode_txn(DEFINED)]))
+    store.apply(2, entry(2))
+    for name in ("state.db", "state.db-wal"):
+        shutil.copy(tmp_path / name, disk / name)
+    store.close()
+    (disk / "state.db-shm").write_bytes(bytes(32768))
+    with (disk / "filler").open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while True:
+            file.write(bytes(4096))
+    opened = Machine(disk / "state.db")
+    assert opened.applied_index == 2
+    reader = Reader(opened.path)
+    assert reader.count(Note) == 1
+    assert refusal(opened, 3) is not None
+    (disk / "filler").unlink()
+    assert refusal(opened, 3) is None
+    reader.close()
+    opened.close()
+
+
+def test_to_open_a_store_writes_nothing(tmp_path: Path) -> None:
+    Machine(tmp_path / "state.db").close()
+    again = Machine(tmp_path / "state.db")
+    assert again.db.total_changes == 0
+    assert not (tmp_path / "state.db-wal").stat().st_size
+    again.close()

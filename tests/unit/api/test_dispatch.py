@@ -4,12 +4,14 @@ import io
 from pathlib import Path
 from typing import Any
 
+import falcon.testing
 import pytest
 
 from node.api.app import build
 from node.api.dispatch import Backend
 from node.api.policy import collect
 from node.sdk import insert
+from node.state.reader import Readers
 from node.testing import Cloud
 from tests.unit.api import gadget
 from tests.unit.api.gadget import Gadget
@@ -227,6 +229,23 @@ def backend(cloud: Cloud, policies: dict[str, str]) -> Backend:
         readers=cloud._readers, proposer=cloud.proposer, policies=collect([policies], ""),
         hooks=cloud.host.manager, config=cloud.config, clock=cloud.clock, ids=cloud.ids,
     )  # fmt: skip
+
+
+def test_a_store_that_cannot_be_opened_is_no_html_page(cloud: Cloud, tmp_path: Path) -> None:
+    import msgspec
+
+    lost = msgspec.structs.replace(
+        backend(cloud, {}), readers=Readers(tmp_path / "no" / "state.db")
+    )
+    client = falcon.testing.TestClient(build(lost, [gadget.GADGETS]))
+    for path in (f"{GADGETS}/x", "/gadget/v1/nowhere"):
+        answer = client.simulate_get(path, headers={"X-Auth-Token": cloud.token()})
+        assert answer.status_code in (404, 503), answer.text
+        assert "message" in answer.json["gadgetFault"]
+    assert (
+        client.simulate_get(f"{GADGETS}/x", headers={"X-Auth-Token": cloud.token()}).status_code
+        == 503
+    )
 
 
 def test_routes_that_cannot_be_told_apart_stop_the_start(cloud: Cloud) -> None:

@@ -154,3 +154,19 @@ def test_a_wrong_number_of_outcomes_answers_as_far_as_it_goes(tmp_path: Path, ex
     proposals.flush(log)
     proposals.delivered(1, [b"o"] * (1 + extra))
     assert asker.outcomes == {1: b"o"}
+
+
+def test_a_log_without_any_room_is_not_waited_for(tmp_path: Path) -> None:
+    """What frees space is tried for a moment: longer than that, whoever asked would hear of a timeout only."""
+    proposals, space = made(tmp_path, proposal_timeout_s=15.0, full_timeout_s=0.0)
+    asker = Asker()
+    frees = msgspec.msgpack.encode({"request_id": "x", "ops": [], "frees": True})
+    space.is_full = True
+    proposals.offer(frees, asker, 1)
+    proposals.expire()
+    assert asker.errors == {1: "disk_full"}
+    space.is_full = False
+    proposals._next_expiry_s = 0.0
+    proposals.offer(frees, asker, 2)
+    proposals.expire()
+    assert 2 not in asker.errors
