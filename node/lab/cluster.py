@@ -19,7 +19,7 @@ from node.ids import RandomIds
 from node.lab import process
 from node.lab.client import Rest
 from node.lab.place import Choice, Member, Place, write
-from node.lab.topology import LAST_NUMBER, VIRTUAL_NUMBER, Topology
+from node.lab.topology import LAST_NUMBER, PUBLIC_INTERFACE, VIRTUAL_NUMBER, Topology
 
 ANY = "0.0.0.0"  # noqa: S104 - on machines of their own; the address that the cluster moves is among theirs
 CLUSTER_PORT, DATA_PORT = 7444, 7445
@@ -177,8 +177,9 @@ class ClusterLab:
                 "address": address,
                 "virtual_address": f"{self.virtual_address}/{choice.under_cidr.partition('/')[2]}",
                 "token_file": self._token_file(name),
-                "alone": "no",
+                "alone": "false",
             },
+            "network": {"public_interface": PUBLIC_INTERFACE},
         }
         lines = ["# Made by `hedgerow lab`; change it as you like, it is not written again."]
         for section, keys in sections.items():

@@ -20,6 +20,7 @@ from node.lab.place import Choice, Member
 
 UNDER, PUBLIC = "under", "public"
 HOST = "host"
+PUBLIC_INTERFACE = "eth1"
 HOST_NUMBER, VIRTUAL_NUMBER = 254, 100
 LAST_NUMBER = 253
 _SWITCH = "switch"

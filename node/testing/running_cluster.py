@@ -95,6 +95,21 @@ class RunningCluster:
         )
         return json.loads(done.stdout) if done.stdout.startswith("{") else None
 
+    def leader(self, timeout_s: float = _AGREE_S) -> str:
+        """Return the node that leads the log, as soon as exactly one says so."""
+        found: list[str] = []
+
+        def one_leads() -> bool:
+            found[:] = [name for name in self.names if self._leads(name)]
+            return len(found) == 1
+
+        wait_until("one node leads", one_leads, timeout_s=timeout_s)
+        return found[0]
+
+    def _leads(self, name: str) -> bool:
+        health = (self.status(name) or {}).get("health", [])
+        return any(one["name"] == "log" and one["detail"].startswith("leader") for one in health)
+
     def api(self, name: str, work: Callable[[Rest], T]) -> T:
         """Return what `work` returns, given a signed-in connection to the API of a node.
 
