@@ -280,7 +280,7 @@ class PeerNetwork:
             log.warning("too many links: the one from %s:%s is closed", *address)
             link.close()
 
-    def _handshake(self, raw: socket.socket, address: Address) -> Link | None:
+    def _handshake(self, raw: socket.socket, address: Address) -> Link:
         raw.settimeout(_HANDSHAKE_S)
         _tune(raw)
         wrapped = self._context("server", "").wrap_socket(raw, server_side=True)
@@ -289,9 +289,8 @@ class PeerNetwork:
         verified = certificate and wrapped.context.verify_mode is ssl.CERT_OPTIONAL
         node_id = common_name(certificate) if verified else ""
         if node_id and not self._is_known(node_id, certificate):
-            log.warning("node %s at %s:%s is no member: its link is refused", node_id, *address)
-            wrapped.close()
-            return None
+            log.warning("node %s at %s:%s is no member: it is a stranger here", node_id, *address)
+            node_id = ""
         return Link(socket=wrapped, node_id=node_id, certificate=certificate, address=address)
 
     def _is_known(self, node_id: str, certificate: bytes) -> bool:
