@@ -10,7 +10,7 @@ and a partition is a rule of theirs: it holds for every kind of packet and no no
 import hashlib
 import ipaddress
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -109,8 +109,7 @@ class Topology:
         for name in (_SWITCH, *self.machines):
             self._forget_name(name)
         for link in self._links.values():
-            if _has_link(link):
-                command(["ip", "link", "delete", link])
+            _remove_link(link, list)
         table = f"hedgerow_lab_{self._digest}"
         if table in command(["nft", "list", "tables"]).split():
             command(["nft", "delete", "table", "ip", table])
@@ -178,9 +177,7 @@ class Topology:
         if "eth0@" in links and "eth1@" in links:
             return
         for port in (member.name, f"{member.name}.p"):
-            # The other end may be in a machine that is dying.
-            if self._has_port(port):
-                self.switch.run(["ip", "link", "delete", port])
+            _remove_link(port, self.switch.entering)  # its other end is in a machine that is dying
         address = f"{self.address(member.number)}/{self._under.prefixlen}"
         wires = []
         for index, (bridge, port) in enumerate(
@@ -202,10 +199,6 @@ class Topology:
         machine.run(["ip", "-batch", "-"], "\n".join(inside) + "\n")
         machine.run(["sh", "-c", "echo 1 > /proc/sys/net/ipv4/conf/eth0/route_localnet"])
         machine.run(["nft", "-f", "-"], _plain_door(self._choice, self.address(HOST_NUMBER)))
-
-    def _has_port(self, port: str) -> bool:
-        listed = json.loads(self.switch.run(["ip", "-j", "link"]))
-        return any(link["ifname"] == port for link in listed)
 
     def _set(self, verb: str, pairs: Iterable[tuple[str, str]]) -> None:
         elements = ", ".join(f'"{source}" . "{target}"' for source, target in pairs)
@@ -235,8 +228,19 @@ table ip lab_plain {{
 """
 
 
-def _has_link(name: str) -> bool:
-    return any(link["ifname"] == name for link in json.loads(command(["ip", "-j", "link"])))
+def _has_link(name: str, where: Callable[[Sequence[str]], list[str]]) -> bool:
+    listed = json.loads(command(where(["ip", "-j", "link"])))
+    return any(link["ifname"] == name for link in listed)
+
+
+def _remove_link(name: str, where: Callable[[Sequence[str]], list[str]]) -> None:
+    """Remove a link unless it is gone, or goes meanwhile: with the namespace of its other end."""
+    if _has_link(name, where):
+        try:
+            command(where(["ip", "link", "delete", name]))
+        except Unavailable:
+            if _has_link(name, where):
+                raise
 
 
 def _mac(network: int, number: int) -> str:
