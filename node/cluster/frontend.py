@@ -9,13 +9,14 @@ import logging
 import os
 import resource
 import socket
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from pysyncobj.poller import POLL_EVENT_TYPE
 
 from node.cluster.proposals import Proposals
-from node.cluster.raft import ClusterFault
+from node.cluster.library import ClusterFault
 from node.cluster.wire import LENGTH, Code, FrameError, decode_request, frame, split
 
 _READ_BYTES = 256 * 1024
@@ -90,12 +91,22 @@ class Connection:
         del self._received[:done]
         self._watch()
 
-    def _take(self, client_seq: int, txn: bytes) -> None:
+    def _take(self, client_seq: int, txn: bytes | None) -> None:
         self._next_tag += 1
         tag = self._next_tag
-        self._open[tag] = (client_seq, len(txn))
-        self._open_bytes += len(txn)
-        self._frontend.proposals.offer(txn, self, tag)
+        size_bytes = 0 if txn is None else len(txn)
+        self._open[tag] = (client_seq, size_bytes)
+        self._open_bytes += size_bytes
+        if txn is None:
+            self._frontend.read_index(lambda is_fresh: self._freshness(tag, is_fresh=is_fresh))
+        else:
+            self._frontend.proposals.offer(txn, self, tag)
+
+    def _freshness(self, tag: int, *, is_fresh: bool) -> None:
+        if is_fresh:
+            self.resolve(tag, b"")
+        else:
+            self.reject(tag, "no_quorum", "The cluster has no leader or quorum: reads may be old")
 
     def resolve(self, tag: int, outcome: bytes) -> None:
         """Answer a request with its outcome."""
@@ -161,10 +172,17 @@ class Connection:
 class Frontend:
     """Listens on the socket. Used from the loop thread only."""
 
-    def __init__(self, path: Path, poller: Any, proposals: Proposals) -> None:
+    def __init__(
+        self,
+        path: Path,
+        poller: Any,
+        proposals: Proposals,
+        read_index: Callable[[Callable[[bool], None]], None],
+    ) -> None:
         self.path = path
         self.poller = poller
         self.proposals = proposals
+        self.read_index = read_index
         self.connections: set[Connection] = set()
         self.unsent: set[Connection] = set()
         files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -7,35 +7,32 @@ Term and vote are written at once. The peers are stored beside the log, in the s
 changes them: a configuration file must never decide who has a vote. Trimming deletes some rows per sync.
 """
 
-import os
 import sqlite3
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
-import msgspec
 from pysyncobj.journal import Journal
 
-from node.cluster.pickle_guard import membership
+from node.cluster.catchup import LogStart
+from node.cluster.log_file import (
+    Entry,
+    JournalFault,
+    Meta,
+    open_file,
+    read_entries,
+    read_meta,
+    write_entries,
+    write_meta,
+)
 from node.cluster.space import is_full_error
+from node.cluster.voters import decode_change
 from node.errors import NodeError
 
-Entry = tuple[bytes, int, int]
-"""Command, index, term: the library's own order."""
+__all__ = ["Entry", "JournalFault", "JournalFull", "SqliteJournal"]
 
 _TRIM_ROWS = 256
 _NO_INDEX = -1
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS log (idx INTEGER PRIMARY KEY, term INTEGER NOT NULL, crc INTEGER NOT NULL,
-                                cmd BLOB NOT NULL) STRICT;
-CREATE TABLE IF NOT EXISTS meta (id INTEGER PRIMARY KEY CHECK (id = 1), node TEXT NOT NULL, term INTEGER NOT NULL,
-                                 vote TEXT, committed INTEGER NOT NULL, applied_floor INTEGER NOT NULL,
-                                 peers BLOB NOT NULL) STRICT;
-"""
-
-
-class JournalFault(NodeError):
-    """The log cannot be read or written: the process must stop."""
+_NO_OP = b"\x01"
 
 
 class JournalFull(NodeError):
@@ -49,9 +46,16 @@ class SqliteJournal(Journal):  # type: ignore[misc]
     """The log, term, vote and peers of one node. Used from one thread at a time."""
 
     def __init__(
-        self, path: Path, *, node_id: str, first_peers: Sequence[str] = (), tail_entries: int = 0
+        self,
+        path: Path,
+        *,
+        node_id: str,
+        first_peers: Sequence[str] = (),
+        first_voter: bool = True,
+        tail_entries: int = 0,
     ) -> None:
         self._path = path
+        self._node_id = node_id
         self._tail_entries = tail_entries
         self._entries: list[Entry] = []
         self._durable = _NO_INDEX  # rows up to here are as in `_entries`
@@ -59,52 +63,26 @@ class SqliteJournal(Journal):  # type: ignore[misc]
         self._meta_changed = False
         self._commit_stale = False
         try:
-            self._db = self._open(path)
-            self._load(node_id, tuple(first_peers))
+            self._db = open_file(path)
+            self._load((*first_peers, node_id) if first_voter else tuple(first_peers))
         except sqlite3.Error as error:
             raise JournalFault(f"The log {path} cannot be opened: {error}") from error
 
-    @staticmethod
-    def _open(path: Path) -> sqlite3.Connection:
-        db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-        # Nobody else reads the log: exclusive locking needs no shared memory file.
-        for pragma in ("locking_mode=EXCLUSIVE", "journal_mode=WAL", "synchronous=FULL"):
-            db.execute(f"PRAGMA {pragma}")
-        db.executescript(_SCHEMA)
-        path.chmod(0o600)
-        descriptor = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        return db
-
-    def _load(self, node_id: str, first_peers: tuple[str, ...]) -> None:
-        found = self._db.execute(
-            "SELECT node, term, vote, committed, applied_floor, peers FROM meta"
-        ).fetchone()
-        if found is None:
-            found = (node_id, 0, None, 1, 0, msgspec.msgpack.encode(first_peers))
-            self._db.execute("INSERT INTO meta VALUES (1, ?, ?, ?, ?, ?, ?)", found)
-        owner, term, vote, commit, floor, peers = found
-        self._term: int = term
-        self._vote: str | None = vote
-        self._commit: int = commit
-        self.applied_floor: int = floor
-        if owner != node_id:
+    def _load(self, first_voters: tuple[str, ...]) -> None:
+        meta = read_meta(self._db)
+        if meta is None:
+            meta = Meta(node=self._node_id, voters=first_voters)
+            write_meta(self._db, meta)
+        if meta.node != self._node_id:
             raise JournalFault(
-                f"The log {self._path} belongs to node {owner}, this is {node_id}: use its own directory"
+                f"The log {self._path} belongs to node {meta.node}, this is {self._node_id}: use its own directory"
             )
-        self._peers = msgspec.msgpack.decode(peers, type=tuple[str, ...])
-        rows = self._db.execute("SELECT idx, term, crc, cmd FROM log ORDER BY idx")
-        for idx, term, crc, cmd in rows:
-            if crc != _crc(cmd, idx, term):
-                raise JournalFault(
-                    f"Entry {idx} of the log {self._path} is damaged: restore the node"
-                )
-            if self._entries and idx != self._entries[-1][1] + 1:
-                raise JournalFault(f"The log {self._path} has a gap before {idx}: restore the node")
-            self._entries.append((cmd, idx, term))
+        self._term, self._vote, self._commit = meta.term, meta.vote, meta.committed
+        self._voters = meta.voters
+        self.applied_floor = meta.applied_floor
+        self.coming = meta.coming
+        """What the log will begin with once the state that is being taken over is there."""
+        self._entries = read_entries(self._db, self._path)
         if self._entries:
             self._durable = self._entries[-1][1]
         self._disk_first = self._entries[0][1] if self._entries else 0
@@ -115,7 +93,70 @@ class SqliteJournal(Journal):  # type: ignore[misc]
     @property
     def peers(self) -> tuple[str, ...]:
         """Return the ids of the other voters, as of the end of the log."""
-        return self._peers
+        return self._without_self(self._voters)
+
+    @property
+    def is_voter(self) -> bool:
+        """Say whether this node has a vote, as of the end of the log."""
+        return self._node_id in self._voters
+
+    def voters_at(self, index: int) -> tuple[str, ...]:
+        """Return all voters as of an entry that the log holds."""
+        voters = self._voters
+        for command, at, _ in reversed(self._entries):
+            change = decode_change(command) if at > index else None
+            if change is not None:
+                voters = change.before(voters)
+            elif at <= index:
+                break
+        return voters
+
+    def _without_self(self, voters: Sequence[str]) -> tuple[str, ...]:
+        return tuple(voter for voter in voters if voter != self._node_id)
+
+    @property
+    def first_index(self) -> int:
+        """Return the index of the first entry that is held."""
+        return self._entries[0][1] if self._entries else 0
+
+    def term_at(self, index: int) -> int | None:
+        """Return the term of an entry, None when it is not held."""
+        position = index - self.first_index
+        return self._entries[position][2] if 0 <= position < len(self._entries) else None
+
+    def log_start(self, index: int) -> LogStart | None:
+        """Return what a log begins with whose state ends at an index; None when that is not held."""
+        term, previous_term = self.term_at(index), self.term_at(index - 1)
+        if term is None or previous_term is None:
+            return None
+        return LogStart(
+            index=index,
+            term=term,
+            command=self._entries[index - self.first_index][0],
+            previous_term=previous_term,
+            voters=self.voters_at(index),
+        )
+
+    def expect(self, start: LogStart | None) -> None:
+        """Note durably that the state is about to be replaced, or that it was not."""
+        self.coming = start
+        self._meta_changed = True
+        self.sync()
+
+    def begin_anew(self, start: LogStart) -> None:
+        """Forget the log and begin with an entry whose state is there; durable when this returns."""
+        self.clear()
+        self._entries = [
+            (_NO_OP, start.index - 1, start.previous_term),
+            (start.command, start.index, start.term),
+        ]
+        self._size_bytes = len(start.command)
+        self._disk_first = start.index - 1
+        self._voters = start.voters
+        self._commit, self.applied_floor, self.coming = start.index, start.index, None
+        self._term = max(self._term, start.term)
+        self._meta_changed = True
+        self.sync()
 
     @property
     def size_bytes(self) -> int:
@@ -185,21 +226,9 @@ class SqliteJournal(Journal):  # type: ignore[misc]
         if trimmed:
             run("DELETE FROM log WHERE idx < ?", (trimmed,))
         if new:
-            self._db.executemany(
-                "INSERT INTO log VALUES (?, ?, ?, ?)",
-                [(idx, term, _crc(cmd, idx, term), cmd) for cmd, idx, term in new],
-            )
+            write_entries(self._db, new)
         if meta:
-            run(
-                "UPDATE meta SET term=?, vote=?, committed=?, applied_floor=?, peers=?",
-                (
-                    self._term,
-                    self._vote,
-                    self._commit,
-                    self.applied_floor,
-                    msgspec.msgpack.encode(self._peers),
-                ),
-            )
+            write_meta(self._db, self._meta())
         run("COMMIT")
         self._cut = None
         if trimmed:
@@ -208,6 +237,17 @@ class SqliteJournal(Journal):  # type: ignore[misc]
             self._durable = new[-1][1]
         if meta:
             self._meta_changed = self._commit_stale = False
+
+    def _meta(self) -> Meta:
+        return Meta(
+            node=self._node_id,
+            term=self._term,
+            vote=self._vote,
+            committed=self._commit,
+            applied_floor=self.applied_floor,
+            voters=self._voters,
+            coming=self.coming,
+        )
 
     def _unsaved(self) -> list[Entry]:
         if not self._entries:
@@ -302,14 +342,7 @@ class SqliteJournal(Journal):  # type: ignore[misc]
             self.close()
 
     def _change_peers(self, command: bytes, *, undo: bool) -> None:
-        change = membership(command)
-        if change is None:
-            return
-        adding, peer = (change[0] == "add") is not undo, change[1]
-        rest = tuple(known for known in self._peers if known != peer)
-        self._peers = (*rest, peer) if adding else rest
-        self._meta_changed = True
-
-
-def _crc(command: bytes, idx: int, term: int) -> int:
-    return zlib.crc32(command, (idx ^ term << 20) & 0xFFFFFFFF)
+        change = decode_change(command)
+        if change is not None:
+            self._voters = change.before(self._voters) if undo else change.after(self._voters)
+            self._meta_changed = True

@@ -38,12 +38,3 @@ def install() -> None:
     library_pickle.loads = guarded_loads
     library_pickle.load = guarded_load
 
-
-def membership(command: bytes) -> tuple[str, str] | None:
-    """Return ("add" or "rem", node id) when a log entry changes the membership."""
-    if command[:1] != b"\x02":
-        return None
-    request = guarded_loads(command[1:])
-    if not isinstance(request, list) or len(request) < 2 or request[0] not in {"add", "rem"}:
-        return None
-    return request[0], str(request[1])

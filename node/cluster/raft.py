@@ -1,94 +1,50 @@
-"""pysyncobj made safe: a SyncObj that is driven by our loop and talks to our journal and state machine.
+"""pysyncobj made safe: a SyncObj that is driven by our loop and talks to our journal, state machine and transport.
 
-Hard part: the library loses acknowledged writes as shipped (docs/adr/0002, and tests/unit/cluster/test_faults.py, one
+Hard part: the library loses acknowledged writes as shipped (docs/adr/0002, and tests/unit/cluster/test_faults*.py, one
 test a fault). The cures, all from outside:
 - the log is `SqliteJournal`; the loop syncs it before each tick, so nothing unsynced is counted or answered;
 - a log command is bytes of ours, applied in `_SyncObj__doApplyCommand` (an override of the library's private
   method): no pickle, no replicated-method lookup, answers do not depend on the library's callbacks, membership
   entries are not replayed onto a peer list that already contains them, code versions do not exist;
 - the live database is the snapshot: compaction checkpoints it and trims the log, nothing is copied;
-- there is no TCP port.
-The library's private names that this leans on are checked at start, and its version is pinned.
+- messages pass the filters of `RaftTransport`; a change of the voters carries the whole list, one at a time;
+- an election begins only when a majority would have it (`prevote`).
+The library's private names that this leans on are checked at start, and its version is pinned (`library`).
 """
 
-import logging
 import secrets
 import struct
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any, Literal, Protocol
 
 import pysyncobj.syncobj as library
-from pysyncobj import SyncObjConf
-from pysyncobj.config import FAIL_REASON, SERIALIZER_STATE
+from pysyncobj.config import FAIL_REASON
 from pysyncobj.node import Node
-from pysyncobj.transport import Transport
-from pysyncobj.version import VERSION
 
 from node.cluster import pickle_guard
-from node.cluster.journal import Entry, SqliteJournal
+from node.cluster.catchup import LogStart
+from node.cluster.compaction import SnapSerializer, StateMachine
+from node.cluster.journal import SqliteJournal
+from node.cluster.library import ClusterFault, check_library, configuration, replaced
+from node.cluster.messages import Message
+from node.cluster.poller import EpollPoller
+from node.cluster.prevote import LogEnd, PreVotes
+from node.cluster.reads import Reads
 from node.cluster.settings import RaftSettings
-from node.errors import NodeError
+from node.cluster.transport import NoWire, RaftTransport, Wire
+from node.cluster.voters import Verb, change_of, encode_change
 
-PINNED_VERSION = "0.3.17"
-_PRIVATE_METHODS = (
-    "doApplyCommand",
-    "tryLogCompaction",
-    "loadDumpFile",
-    "applyLogEntries",
-    "onBecomeLeader",
-)
-_PRIVATE_FIELDS = (
-    "raftElectionDeadline",
-    "raftState",
-    "raftLog",
-    "serializer",
-    "transport",
-    "raftLastApplied",
-)
-_REPLACED_GLOBALS = ("createJournal", "Serializer")
 _REGULAR = 0
-_RETRY_CHECKPOINT_S = 10.0
-_MAX_ENTRY_BYTES = 1024 * 1024
+_MEMBERSHIP = 2
 _HEADER = struct.Struct(">BQQ")
 _COMMAND_VERSION = 1
+_STOOD_STILL_S = 0.5
+_CATCH_BREATH_S = 0.3
+_SLOW_FOR_S = 30.0
 
 Role = Literal["follower", "candidate", "leader"]
 _ROLES: tuple[Role, ...] = ("follower", "candidate", "leader")
-
-_log = logging.getLogger(__name__)
-_construction = threading.Lock()
-
-
-class ClusterFault(NodeError):
-    """The consensus part cannot start or go on; the message says what to do."""
-
-
-class StateMachine(Protocol):
-    """What the log is applied to. Called from the loop thread only, once the loop has started."""
-
-    @property
-    def applied_index(self) -> int:
-        """Return the index of the last applied entry, 0 at first."""
-
-    def apply(self, index: int, entry: bytes) -> list[bytes]:
-        """Apply an entry (msgpack array of transactions) whole or, when it raises, not at all.
-
-        Returns one answer for each transaction. An index that was applied before changes nothing. Raises only
-        when this node's disk fails.
-        """
-
-    def checkpoint(self) -> None:
-        """Make all applied state durable."""
-
-    def snapshot_to(self, path: Path) -> int:
-        """Write a consistent copy and return its applied index."""
-
-    def restore_from(self, path: Path) -> None:
-        """Become a copy that `snapshot_to` made."""
 
 
 class Watcher(Protocol):
@@ -104,63 +60,8 @@ class Watcher(Protocol):
         """Learn that an entry changed the state."""
 
 
-class LocalTransport(Transport):  # type: ignore[misc]
-    """Reaches nobody: the transport of a cluster of one. Opens no port."""
-
-    def send(self, node: Node, message: dict[str, Any]) -> bool:  # noqa: ARG002
-        """Refuse: there is nobody to send to."""
-        return False
-
-    def destroy(self) -> None:
-        """Do nothing: nothing is open."""
-
-
-class SnapSerializer:
-    """Compaction without a copy: checkpoint the state, then let the library trim the log."""
-
-    def __init__(self, machine: StateMachine, journal: SqliteJournal) -> None:
-        self._machine = machine
-        self._journal = journal
-        self._done_id: int | None = None
-        self._retry_at_s = 0.0
-
-    def serialize(self, data: object, dump_id: int) -> None:  # noqa: ARG002
-        """Make the state durable up to what was applied; after a failure wait before the next try."""
-        if time.monotonic() < self._retry_at_s:
-            return
-        try:
-            self._machine.checkpoint()
-        except Exception:  # noqa: BLE001 - whatever the machine says, the log stays
-            self._retry_at_s = time.monotonic() + _RETRY_CHECKPOINT_S
-            _log.exception("The log is not trimmed: the state could not be made durable")
-            return
-        self._journal.checkpointed(self._machine.applied_index)
-        self._done_id = dump_id
-
-    def checkSerializing(self) -> tuple[int, int | None]:  # noqa: N802
-        """Report a finished checkpoint once."""
-        done, self._done_id = self._done_id, None
-        state = SERIALIZER_STATE.NOT_SERIALIZING if done is None else SERIALIZER_STATE.SUCCESS
-        return state, done
-
-    def deserialize(self) -> tuple[None, Entry, Entry, list[Node]]:
-        """Return where the log begins: a start must find nothing to clear."""
-        nodes = [Node(peer) for peer in self._journal.peers]
-        return None, self._journal.entry(1), self._journal.entry(0), nodes
-
-    def getTransmissionData(self, transmission_id: object) -> None:  # noqa: N802
-        """Offer nothing: snapshots travel out of band."""
-
-    def setTransmissionData(self, data: object) -> bool:  # noqa: ARG002, N802
-        """Refuse snapshots inside messages."""
-        return False
-
-    def cancelTransmisstion(self, transmission_id: object) -> None:  # noqa: N802
-        """Do nothing: nothing is under way."""
-
-
 class RaftNode(library.SyncObj):  # type: ignore[misc]
-    """One member of the log, driven by `step`."""
+    """One member of the log, driven by `step`: a voter, or a learner that follows without a vote."""
 
     def __init__(
         self,
@@ -168,47 +69,57 @@ class RaftNode(library.SyncObj):  # type: ignore[misc]
         journal: SqliteJournal,
         settings: RaftSettings,
         watcher: Watcher,
-        transport: Transport | None = None,
+        wire: Wire | None = None,
+        poller: EpollPoller | None = None,
     ) -> None:
         check_library()
+        finish_install(machine, journal)
         check_state(machine, journal)
         pickle_guard.install()
+        self.node_id = settings.node_id
+        self.journal = journal
+        self.is_installing = False
+        self.is_handing_over = False
         self._machine = machine
         self._watcher = watcher
+        self._settings = settings
         self._origin = secrets.randbits(63)
-        self.journal = journal
-        conf = _configuration(settings)
-        with _ours(journal, SnapSerializer(machine, journal)):
+        self._SyncObj__selfNode: Node | None
+        self._SyncObj__changeClusterIDx: int | None
+        self._prevotes = PreVotes((settings.election_min_s, settings.election_max_s))
+        self._may_stand = False
+        self._last_step_s = time.monotonic()
+        self.reads = Reads(self)
+        self.links = RaftTransport(wire or NoWire())
+        with replaced(journal, SnapSerializer(machine, journal), poller or EpollPoller()):
             super().__init__(
-                Node(settings.node_id),
+                Node(self.node_id) if journal.is_voter else None,
                 [Node(peer) for peer in journal.peers],
-                conf,
-                transport=transport or LocalTransport(None, None, []),
+                configuration(settings),
+                transport=self.links,
             )
         if len(journal) >= 2:
             # Any file that exists makes the library ask `deserialize` where the log begins.
-            conf.fullDumpFile = __file__
-        self._hasten_first_election()
-
-    def _hasten_first_election(self) -> None:
-        if not self.journal.peers:
+            self.conf.fullDumpFile = __file__
+        if self._is_alone:
             self._SyncObj__raftElectionDeadline = 0.0
+        self.links.bind(self, set(journal.peers))
 
-    def step(self) -> None:
-        """Take in what was proposed, put it on the disk, then commit, apply and answer.
+    # -- what it is
 
-        Raises:
-            JournalFull, JournalFault: from the log; nothing was answered that is not durable.
-            Exception: from the state machine; the entry is tried again by the next step.
-        """
-        if self.leader_id is not None:
-            self._checkCommandsToApply()
-        self.journal.sync()
-        self.doTick(0.0)
+    @property
+    def _is_alone(self) -> bool:
+        return self.is_voter and not self.voters
 
-    def wait(self, timeout_s: float) -> None:
-        """Serve the sockets until something happens or the time is over."""
-        self._poller.poll(timeout_s)
+    @property
+    def is_voter(self) -> bool:
+        """Say whether this node has a vote."""
+        return self._SyncObj__selfNode is not None
+
+    @property
+    def voters(self) -> set[str]:
+        """Return the other nodes that have a vote."""
+        return {str(node.id) for node in self._SyncObj__otherNodes}
 
     @property
     def poller(self) -> Any:
@@ -222,9 +133,50 @@ class RaftNode(library.SyncObj):  # type: ignore[misc]
         return None if leader is None else str(leader.id)
 
     @property
+    def term(self) -> int:
+        """Return the current term."""
+        return int(self.raftCurrentTerm)
+
+    @property
+    def commit_index(self) -> int:
+        """Return the commit index."""
+        return int(self.raftCommitIndex)
+
+    @property
+    def applied_index(self) -> int:
+        """Return the index of the last applied entry."""
+        return int(self.raftLastApplied)
+
+    @property
+    def leads(self) -> bool:
+        """Say whether this node is the leader."""
+        return bool(self._isLeader())
+
+    @property
+    def leads_surely(self) -> bool:
+        """Say whether this node leads and has committed an entry of its own term."""
+        return self.leads and self.commit_index >= int(self._SyncObj__noopIDx or 0)
+
+    @property
     def role(self) -> Role:
         """Return the part that this node plays."""
         return _ROLES[self._SyncObj__raftState]
+
+    @property
+    def can_propose(self) -> bool:
+        """Say whether a proposal would reach a leader."""
+        leader_id = self.leader_id
+        return self.leads or (leader_id is not None and self.links.wire.is_up(leader_id))
+
+    @property
+    def has_quorum(self) -> bool:
+        """Say whether a majority of the voters follows one leader, as far as this node knows."""
+        if not self.leads:
+            return self.leader_id is not None and not self._prevotes.misses_leader(time.monotonic())
+        since_s = time.monotonic() - self._settings.leader_fallback_s
+        answers = self._SyncObj__lastResponseTime
+        count = sum(answers.get(Node(peer), 0.0) > since_s for peer in self.voters)
+        return 1 + count > (len(self.voters) + 1) / 2
 
     @property
     def is_busy(self) -> bool:
@@ -232,13 +184,44 @@ class RaftNode(library.SyncObj):  # type: ignore[misc]
         return bool(
             self.journal.needs_sync
             or self.journal.needs_trim
+            or self.links.stirred
+            or self.reads.is_ready
             or self.raftLastApplied < self.raftCommitIndex
-            or (
-                self._isLeader()
-                and not self.journal.peers
-                and self.raftCommitIndex < self.journal.last_index
-            )
+            or (self.leads and self._is_alone and self.raftCommitIndex < self.journal.last_index)
         )
+
+    def match_index(self, node_id: str) -> int:
+        """Return up to where a follower's log is known to be ours; 0 when this node does not lead."""
+        return int(self._SyncObj__raftMatchIndex.get(Node(node_id), 0)) if self.leads else 0
+
+    # -- what it does
+
+    def step(self) -> None:
+        """Take in what was proposed, put it on the disk, then commit, apply and answer.
+
+        Raises:
+            JournalFull, JournalFault: from the log; nothing was answered that is not durable.
+            Exception: from the state machine; the entry is tried again by the next step.
+        """
+        now_s = time.monotonic()
+        if now_s - self._last_step_s > _STOOD_STILL_S:
+            # What the others sent meanwhile waits in the sockets: read it before missing it.
+            self.links.wire.refresh(now_s)
+            self._postpone_election(now_s + _CATCH_BREATH_S)
+        self.links.tick(now_s, eager=not self.is_voter)
+        if self.can_propose:
+            self._checkCommandsToApply()
+        self.journal.sync()
+        self._mind_slowness(now_s)
+        if not self.is_installing:
+            self._mind_election(time.monotonic())
+            self.doTick(0.0)
+        self.reads.tick(now_s)
+        self._last_step_s = time.monotonic()
+
+    def wait(self, timeout_s: float) -> None:
+        """Serve the sockets until something happens or the time is over."""
+        self._poller.poll(timeout_s)
 
     def propose(self, number: int, entry: bytes) -> None:
         """Append an entry; the watcher learns under this number what becomes of it."""
@@ -270,26 +253,195 @@ class RaftNode(library.SyncObj):  # type: ignore[misc]
         if is_new:
             self._watcher.applied(index)
 
+    # -- elections
 
-def check_library(version: str = VERSION, sync_obj: type = library.SyncObj) -> None:
-    """Refuse another pysyncobj than the one whose inside was studied.
+    def _postpone_election(self, until_s: float) -> None:
+        if not self._is_alone:
+            deadline_s = self._SyncObj__raftElectionDeadline
+            self._SyncObj__raftElectionDeadline = max(deadline_s, until_s)
 
-    Raises:
-        ClusterFault: the version or a private name differs.
-    """
-    if version != PINNED_VERSION:
-        raise ClusterFault(
-            f"pysyncobj is {version}, this needs exactly {PINNED_VERSION}: install that version"
-        )
-    missing = [name for name in _PRIVATE_METHODS if not hasattr(sync_obj, f"_SyncObj__{name}")]
-    known = set(sync_obj.__init__.__code__.co_names)  # type: ignore[misc]
-    missing += [name for name in _PRIVATE_FIELDS if f"_SyncObj__{name}" not in known]
-    missing += [name for name in _REPLACED_GLOBALS if name not in known]
-    applier = getattr(sync_obj, "_SyncObj__applyLogEntries", None)
-    if applier is not None and "_SyncObj__doApplyCommand" not in applier.__code__.co_names:
-        missing.append("the call of doApplyCommand")
-    if missing:
-        raise ClusterFault(f"pysyncobj was changed, it lacks {', '.join(missing)}: install it anew")
+    def _mind_slowness(self, began_s: float) -> None:
+        """Leave the leadership to others while this node's disk takes too long."""
+        now_s = time.monotonic()
+        if now_s - began_s > self._settings.stall_s:
+            self._prevotes.slow_until_s = now_s + _SLOW_FOR_S
+            self.links.wire.refresh(now_s)
+            if self.leads and self.voters:
+                self.transferLeadership()
+
+    def _mind_election(self, now_s: float) -> None:
+        """Let the library's election begin only when a majority agreed to it."""
+        if self.leads or self._is_alone:
+            return
+        if not self.is_voter:
+            if self.leader_id is not None and self._prevotes.misses_leader(now_s):
+                self._give_up_leader()
+            return
+        if self._SyncObj__raftElectionDeadline >= now_s:
+            return
+        if self._may_stand or self._SyncObj__transferInProgress:
+            self._may_stand = False
+            return
+        if self._prevotes.holds_back(now_s):
+            self._SyncObj__raftElectionDeadline = now_s + _CATCH_BREATH_S
+            return
+        self._give_up_leader()
+        self._SyncObj__raftElectionDeadline, question = self._prevotes.ask(now_s, self._log_end())
+        for node_id in self.voters:
+            self.links.tell(node_id, question)
+
+    def forget_leader(self) -> None:
+        """Behave as after a long silence of the leader."""
+        self._prevotes.forget_leader()
+
+    def _give_up_leader(self) -> None:
+        self._SyncObj__raftLeader = None
+        self._SyncObj__onLeaderChanged()
+
+    def _log_end(self) -> LogEnd:
+        last = self.journal.last_index
+        return LogEnd(term=self.term, last_index=last, last_term=self.journal.term_at(last) or 0)
+
+    def _SyncObj__onBecomeLeader(self) -> None:  # noqa: N802
+        self._SyncObj__changeClusterIDx = None
+        super()._SyncObj__onBecomeLeader()
+
+    # -- what the transport tells
+
+    def follows(self, node_id: str) -> bool:
+        """Say whether the library keeps an index for a node."""
+        return Node(node_id) in self._SyncObj__raftMatchIndex
+
+    def adopt_term(self, term: int) -> None:
+        """Follow in a later term."""
+        if term > self.term:
+            self._SyncObj__setCurrentTerm(term, None)
+            self._SyncObj__setState(_ROLES.index("follower"))
+            self._give_up_leader()
+            self._postpone_election(time.monotonic() + self._SyncObj__generateRaftTimeout() / 2)
+
+    def heard_leader(self) -> None:
+        """Note a sign of life of the leader."""
+        self._may_stand = False
+        self._prevotes.heard_leader(time.monotonic())
+
+    def leader_link_lost(self, *, broken: bool) -> None:
+        """Propose again what may be lost; stand soon when the leader seems dead."""
+        if self.leads:
+            return
+        self._SyncObj__onLeaderChanged()
+        if broken and self.is_voter:
+            self._SyncObj__raftElectionDeadline = self._prevotes.lost_leader(time.monotonic())
+
+    def voting(self, handle: Callable[[], None]) -> None:
+        """Handle a request for a vote, also when the log does not tell yet that this node has one."""
+        before = self._SyncObj__selfNode
+        self._SyncObj__selfNode = Node(self.node_id)
+        try:
+            handle()
+        finally:
+            self._SyncObj__selfNode = before
+
+    def acknowledged(self, node_id: str, handle: Callable[[], None], *, reset: bool) -> None:
+        """Handle an acknowledgement without going back behind what is under way."""
+        node, following = Node(node_id), self._SyncObj__raftNextIndex
+        before = following.get(node, 0)
+        handle()
+        if reset:
+            self._SyncObj__newAppendEntriesTime = 0.0
+        else:
+            following[node] = max(before, following[node])
+
+    def extra(self, node_id: str, message: Message) -> None:
+        """Handle a message that the library does not know."""
+        now_s = time.monotonic()
+        match message["type"]:
+            case "pre_vote":
+                self._answer_pre_vote(node_id, message, now_s)
+            case "pre_vote_reply":
+                self.adopt_term(message["term"])
+                if not self.leads and self.is_voter:
+                    if self._prevotes.take_reply(node_id, message, self.voters):
+                        self._may_stand, self._SyncObj__raftElectionDeadline = True, 0.0
+            case "stale_term":
+                self.adopt_term(message["term"])
+            case "leader_check" if message["term"] == self.term and not self.leads:
+                reply = {"type": "leader_check_reply", "round": message["round"]}
+                self.links.tell(node_id, reply)
+            case "leader_check" if message["term"] < self.term:
+                self.links.tell(node_id, {"type": "stale_term"})
+            case "leader_check_reply":
+                self.reads.checked(node_id, message)
+            case "read_index":
+                self.reads.asked(node_id, message)
+            case "read_index_reply":
+                self.reads.answered(message)
+
+    def _answer_pre_vote(self, node_id: str, message: Message, now_s: float) -> None:
+        reply = self._prevotes.answer(message, now_s, self._log_end(), leads=self.leads)
+        if reply["granted"] and not self._may_stand:
+            self._postpone_election(now_s + self._SyncObj__generateRaftTimeout() / 2)
+        self.links.tell(node_id, reply)
+
+    def tell(self, node_id: str, message: Message) -> bool:
+        """Send a message that promises nothing about the log."""
+        return self.links.tell(node_id, message)
+
+    # -- who votes
+
+    def change_voter(self, verb: Verb, node_id: str, done: Callable[[int], None]) -> None:
+        """Propose a change of the voters; the library's reason says what became of it."""
+        command = encode_change(verb, node_id, {*self.voters, self.node_id})
+        self._applyCommand(command, lambda _, reason: done(reason), _MEMBERSHIP)
+
+    def _SyncObj__doChangeCluster(self, request: object, reverse: bool = False) -> bool:  # noqa: N802, FBT001, FBT002
+        """Take a change as the log holds it: replaces the library's method of this name."""
+        change = change_of(request)
+        if change is None:
+            return False
+        own = {self.node_id} if self.is_voter else set()
+        now = self.voters | own
+        after = set(change.before(now) if reverse else change.after(now))
+        if self.leads and not reverse:
+            if after == now or self.node_id not in after:
+                return False
+            self._SyncObj__changeClusterIDx = self.journal.last_index + 1
+        self.set_voters(after)
+        return True
+
+    def set_voters(self, voters: set[str]) -> None:
+        """Make the library's lists hold exactly these voters."""
+        if (self.node_id in voters) is not self.is_voter:
+            self._SyncObj__selfNode = Node(self.node_id) if self.node_id in voters else None
+            self._SyncObj__raftElectionDeadline = time.monotonic() + self._settings.election_max_s
+        for node_id in voters - self.voters - {self.node_id}:
+            self.links.forget_learner(node_id)
+            super()._SyncObj__doChangeCluster(["add", node_id, Node(node_id)])
+        for node_id in self.voters - voters:
+            super()._SyncObj__doChangeCluster(["rem", node_id, Node(node_id)])
+
+    def begin_anew(self, start: LogStart) -> None:
+        """Begin the log with an entry whose state has been taken over."""
+        self.journal.begin_anew(start)
+        self._SyncObj__raftLastApplied = start.index
+        self._SyncObj__raftCommitIndex = start.index
+        self.set_voters(set(start.voters))
+        waiting = self._SyncObj__commandsWaitingCommit
+        for index in [index for index in waiting if index <= start.index]:
+            for _, callback in waiting.pop(index):
+                callback(None, FAIL_REASON.UNKNOWN_OUTCOME)
+        self._SyncObj__onLeaderChanged()
+
+
+def finish_install(machine: StateMachine, journal: SqliteJournal) -> None:
+    """Finish what a crash interrupted while the state was being replaced."""
+    coming = journal.coming
+    if coming is None:
+        return
+    if machine.applied_index == coming.index:
+        journal.begin_anew(coming)
+    else:
+        journal.expect(None)
 
 
 def check_state(machine: StateMachine, journal: SqliteJournal) -> None:
@@ -309,35 +461,3 @@ def check_state(machine: StateMachine, journal: SqliteJournal) -> None:
             f"The state holds entry {machine.applied_index}, the log ends at {last}: the log was lost; "
             "restore both, or let the node join anew"
         )
-
-
-def _configuration(settings: RaftSettings) -> SyncObjConf:
-    return SyncObjConf(
-        autoTick=False,
-        dynamicMembershipChange=True,
-        commandsWaitLeader=False,
-        appendEntriesUseBatch=False,
-        appendEntriesBatchSizeBytes=_MAX_ENTRY_BYTES,
-        raftMinTimeout=0.6,
-        raftMaxTimeout=1.2,
-        appendEntriesPeriod=0.1,
-        leaderFallbackTimeout=1.5,
-        connectionTimeout=2.0,
-        connectionRetryTime=0.5,
-        logCompactionMinEntries=settings.compaction_min_entries + settings.tail_entries,
-        logCompactionMinTime=settings.compaction_min_time_s,
-        useFork=False,
-    )
-
-
-@contextmanager
-def _ours(journal: SqliteJournal, serializer: SnapSerializer) -> Iterator[None]:
-    """Make the library's constructor use our journal and serializer."""
-    with _construction:
-        saved = library.createJournal, library.Serializer
-        library.createJournal = lambda _: journal
-        library.Serializer = lambda *_: serializer
-        try:
-            yield
-        finally:
-            library.createJournal, library.Serializer = saved

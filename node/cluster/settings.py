@@ -24,3 +24,12 @@ class RaftSettings(msgspec.Struct, frozen=True, kw_only=True):
     floor_bytes: int = 64 * 1024 * 1024
     """Free bytes below which only transactions that free space are taken."""
     idle_poll_s: float = 1.0
+    first_voter: bool = True
+    """No: begin as a learner, which follows the log of `first_peers` without a vote. For an empty directory only."""
+    election_min_s: float = 0.8
+    election_max_s: float = 1.4
+    heartbeat_s: float = 0.1
+    leader_fallback_s: float = 1.6
+    """After so long without a majority's answers a leader is none any more."""
+    stall_s: float = 1.0
+    """A sync of the log that takes longer makes this node leave the leadership to others for a while."""

@@ -1,6 +1,6 @@
 """Frames between a client and the core: four length bytes, then one msgpack array.
 
-Request: `[client_seq, txn]`. Answer: `[client_seq, "ok", outcome]` or `[client_seq, "error", code, message]`.
+Request: `[client_seq, txn]`; a txn of nil asks when a read of the local rows is fresh. Answer: `[client_seq, "ok", outcome]` or `[client_seq, "error", code, message]`.
 """
 
 import struct
@@ -15,7 +15,7 @@ MAX_FRAME_BYTES = 1024 * 1024
 LENGTH = struct.Struct(">I")
 
 _encoder = msgspec.msgpack.Encoder()
-_request_decoder = msgspec.msgpack.Decoder(tuple[int, bytes])
+_request_decoder = msgspec.msgpack.Decoder(tuple[int, bytes | None])
 
 
 class Answered(msgspec.Struct, frozen=True, array_like=True):
@@ -61,7 +61,7 @@ def split(buffer: bytearray) -> list[memoryview]:
     return bodies
 
 
-def decode_request(body: memoryview) -> tuple[int, bytes]:
+def decode_request(body: memoryview) -> tuple[int, bytes | None]:
     """Decode a request.
 
     Raises:

@@ -1,0 +1,367 @@
+"""Between the library and the links: filters what comes in, completes what goes out.
+
+Hard part: most cures of the library's faults are here (see `filters` and docs/adr/0002). Nothing that promises something
+about the log leaves before the log is on the disk: acknowledgements are held until all that came with them was taken in,
+then one sync serves them all. A follower that needs a snapshot, or takes too little, is shown to the library as
+disconnected for a while (parked), since the library would flood it inside its tick.
+"""
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from pysyncobj.config import FAIL_REASON
+from pysyncobj.node import Node
+from pysyncobj.transport import Transport
+
+from node.cluster import filters
+from node.cluster.catchup import Snapshots
+from node.cluster.journal import JournalFull, SqliteJournal
+from node.cluster.library import MAX_ENTRY_BYTES, ClusterFault
+from node.cluster.links import Receiver
+from node.cluster.messages import Message
+
+_PARKED_S = 0.3
+
+_log = logging.getLogger(__name__)
+
+
+class Wire(Protocol):
+    """Carries messages to nodes by id: `Links`, or a test's hand."""
+
+    def start(self, receiver: Receiver) -> None:
+        """Take links from now on."""
+
+    def want(self, node_ids: set[str]) -> None:
+        """Keep a link to each of these nodes."""
+
+    def is_up(self, node_id: str) -> bool:
+        """Say whether there is a link to a node."""
+
+    def tick(self, now_s: float, *, eager: bool) -> None:
+        """Do what is due."""
+
+    def refresh(self, now_s: float) -> None:
+        """Forgive all silence."""
+
+    def send(self, node_id: str, message: Message) -> bool:
+        """Send, or keep for sending; False when there is no link."""
+
+    def close(self) -> None:
+        """End all links."""
+
+
+class NoWire:
+    """Reaches nobody: the wire of a node without a cluster port."""
+
+    def start(self, receiver: Receiver) -> None:
+        """Do nothing."""
+
+    def want(self, node_ids: set[str]) -> None:
+        """Do nothing."""
+
+    def is_up(self, node_id: str) -> bool:  # noqa: ARG002
+        """Return False."""
+        return False
+
+    def tick(self, now_s: float, *, eager: bool) -> None:
+        """Do nothing."""
+
+    def refresh(self, now_s: float) -> None:
+        """Do nothing."""
+
+    def send(self, node_id: str, message: Message) -> bool:  # noqa: ARG002
+        """Return False."""
+        return False
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+class Member(Protocol):
+    """What the transport needs of the node that it serves."""
+
+    journal: SqliteJournal
+
+    @property
+    def term(self) -> int:
+        """Return the current term."""
+
+    @property
+    def leads(self) -> bool:
+        """Say whether this node is the leader."""
+
+    @property
+    def leader_id(self) -> str | None:
+        """Return the leader, if known."""
+
+    @property
+    def is_installing(self) -> bool:
+        """Say whether the state is being replaced."""
+
+    @property
+    def is_handing_over(self) -> bool:
+        """Say whether this node takes no proposals as it is about to lead no more."""
+
+    @property
+    def raftCommitIndex(self) -> int:  # noqa: N802 - the library's
+        """Return the commit index."""
+
+    def follows(self, node_id: str) -> bool:
+        """Say whether the library keeps an index for a node."""
+
+    def adopt_term(self, term: int) -> None:
+        """Follow in a later term."""
+
+    def heard_leader(self) -> None:
+        """Note a sign of life of the leader."""
+
+    def leader_link_lost(self, *, broken: bool) -> None:
+        """Note that what was sent to the leader may be lost."""
+
+    def voting(self, handle: Callable[[], None]) -> None:
+        """Handle a request for a vote, also when the log does not tell yet that this node has one."""
+
+    def acknowledged(self, node_id: str, handle: Callable[[], None], *, reset: bool) -> None:
+        """Handle an acknowledgement without going back behind what is under way."""
+
+    def extra(self, node_id: str, message: Message) -> None:
+        """Handle a message that the library does not know."""
+
+
+class RaftTransport(Transport):  # type: ignore[misc]
+    """The library's transport of one node."""
+
+    def __init__(self, wire: Wire) -> None:
+        super().__init__(None, None, [])
+        self.wire = wire
+        self.heard_s: dict[str, float] = {}
+        """When something last came from a node, monotonic."""
+        self.stirred = False
+        """Whether a message came in since the last step."""
+        self.snapshots: Snapshots | None = None
+        self._member: Member | None = None
+        self._voters: set[str] = set()
+        self._learners: set[str] = set()
+        self._parked: dict[str, float] = {}
+        self._choked: set[str] = set()
+        self._held: list[tuple[str, Message]] = []
+        self._voted: set[tuple[int, str]] = set()
+
+    def bind(self, member: Member, voters: set[str]) -> None:
+        """Begin to serve a node."""
+        self._member = member
+        self._voters = set(voters)
+        self.wire.want(self._voters)
+        self.wire.start(self)
+
+    @property
+    def member(self) -> Member:
+        """Return the node that is served."""
+        assert self._member is not None
+        return self._member
+
+    @property
+    def learners(self) -> set[str]:
+        """Return the connected nodes that have no vote."""
+        return set(self._learners)
+
+    def tick(self, now_s: float, *, eager: bool) -> None:
+        """Let parked nodes back in, keep the links, send what was held."""
+        self.stirred = False
+        for node_id, until_s in list(self._parked.items()):
+            if now_s >= until_s:
+                del self._parked[node_id]
+                if self.wire.is_up(node_id) and node_id not in self._choked:
+                    self._onNodeConnected(Node(node_id))
+        self.wire.tick(now_s, eager=eager)
+        self.drained()
+
+    # -- what the library calls
+
+    def addNode(self, node: Node) -> None:  # noqa: N802
+        """Take a node as a voter."""
+        self._voters.add(node.id)
+        self.wire.want(self._voters)
+        self._learners.discard(node.id)
+        if self.wire.is_up(node.id):
+            self._onNodeConnected(node)
+
+    def dropNode(self, node: Node) -> None:  # noqa: N802
+        """Take a node as a learner."""
+        self._voters.discard(node.id)
+        self.wire.want(self._voters)
+        self._onNodeDisconnected(node)
+        if self.wire.is_up(node.id):
+            self._learners.add(node.id)
+            self._onReadonlyNodeConnected(Node(node.id))
+
+    def forget_learner(self, node_id: str) -> None:
+        """Have the library forget a learner that is about to be added as a voter."""
+        if node_id in self._learners:
+            self._learners.discard(node_id)
+            self._onReadonlyNodeDisconnected(Node(node_id))
+
+    def send(self, node: Node, message: Message) -> bool:
+        """Send one of the library's messages, as soon as the log bears it out."""
+        node_id = str(node.id)
+        if message["type"] == "append_entries":
+            if "serialized" in message:
+                return self._park(node_id)
+            return self.wire.send(node_id, message)
+        message = {"term": self.member.term, **message}
+        if message["type"] == "next_node_idx":
+            self._held.append((node_id, message))
+            return True
+        if message["type"] in {"request_vote", "response_vote"}:
+            self.member.journal.sync()
+        return self.wire.send(node_id, message)
+
+    def tell(self, node_id: str, message: Message) -> bool:
+        """Send a message of our own that promises nothing about the log."""
+        return self.wire.send(node_id, {"term": self.member.term, **message})
+
+    def destroy(self) -> None:
+        """End all links."""
+        self.wire.close()
+
+    def _park(self, node_id: str) -> bool:
+        heartbeat = {"type": "append_entries", "term": self.member.term, "commit_index": 0}
+        self.wire.send(node_id, heartbeat)
+        self._parked[node_id] = time.monotonic() + _PARKED_S
+        self._onNodeDisconnected(Node(node_id))
+        offer = self._offer(node_id)
+        if offer is not None:
+            self.tell(node_id, {"type": "snapshot_offer", "offer": offer})
+        return True
+
+    def _offer(self, node_id: str) -> dict[str, Any] | None:
+        if self.snapshots is None:
+            return None
+        try:
+            return self.snapshots.offer(node_id)
+        except Exception:  # noqa: BLE001 - the log goes on without it
+            _log.exception("No snapshot can be offered to node %s", node_id)
+            return None
+
+    # -- what the wire calls
+
+    def link_up(self, node_id: str) -> None:
+        """Show a node to the library."""
+        self.heard_s[node_id] = time.monotonic()
+        self.stirred = True
+        self._parked.pop(node_id, None)
+        self._choked.discard(node_id)
+        if node_id in self._voters:
+            self._onNodeConnected(Node(node_id))
+        else:
+            self._learners.add(node_id)
+            self._onReadonlyNodeConnected(Node(node_id))
+
+    def link_down(self, node_id: str, *, broken: bool) -> None:
+        """Hide a node from the library."""
+        self.stirred = True
+        self._parked.pop(node_id, None)
+        self._choked.discard(node_id)
+        self._held = [held for held in self._held if held[0] != node_id]
+        if node_id in self._learners:
+            self.forget_learner(node_id)
+        else:
+            self._onNodeDisconnected(Node(node_id))
+        if node_id == self.member.leader_id:
+            self.member.leader_link_lost(broken=broken)
+
+    def choked(self, node_id: str, *, choked: bool) -> None:
+        """Send a node nothing more of the log until it has taken what it has."""
+        if choked:
+            self._choked.add(node_id)
+            self._onNodeDisconnected(Node(node_id))
+        else:
+            self._choked.discard(node_id)
+            if node_id not in self._parked:
+                self._onNodeConnected(Node(node_id))
+
+    def drained(self) -> None:
+        """Send the acknowledgements that were held, after the log is on the disk."""
+        if not self._held:
+            return
+        try:
+            self.member.journal.sync()
+        except JournalFull:
+            self._held.clear()  # the next step says so and makes room
+            return
+        held, self._held = self._held, []
+        for node_id, message in held:
+            self.wire.send(node_id, message)
+
+    def received(self, node_id: str, message: Message) -> None:
+        """Judge a message and hand it on."""
+        self.stirred = True
+        self.heard_s[node_id] = time.monotonic()
+        member = self.member
+        node = Node(node_id)
+        match message["type"]:
+            case "append_entries":
+                self._take_append(node, message)
+            case "next_node_idx":
+                self._take_acknowledgement(node, message)
+            case "request_vote":
+                member.voting(lambda: self._onMessageReceived(node, message))
+            case "response_vote":
+                vote = (message["term"], node_id)
+                if node_id in self._voters and vote not in self._voted:
+                    self._voted = {one for one in self._voted if one[0] == message["term"]} | {vote}
+                    self._onMessageReceived(node, message)
+            case "apply_command" if member.is_handing_over:
+                refusal = {"request_id": message["request_id"], "error": FAIL_REASON.NOT_LEADER}
+                self.tell(node_id, {"type": "apply_command_response", **refusal})
+            case "apply_command":
+                if filters.is_proposal(message, MAX_ENTRY_BYTES):
+                    self._onMessageReceived(node, message)
+                else:
+                    _log.warning("Node %s proposed what is no transaction", node_id)
+            case "apply_command_response" | "timeout_now":
+                self._onMessageReceived(node, message)
+            case "snapshot_offer":
+                if self.snapshots is not None and message["term"] >= member.term:
+                    self.snapshots.take(node_id, message["offer"])
+            case _:
+                member.extra(node_id, message)
+
+    def _take_append(self, node: Node, message: Message) -> None:
+        member = self.member
+        if message["term"] < member.term:
+            self.tell(node.id, {"type": "stale_term"})
+            return
+        if message["term"] == member.term and member.leads:
+            _log.critical("Node %s says that it leads in term %d too", node.id, member.term)
+            return
+        member.heard_leader()
+        if member.is_installing:
+            message = {"type": "append_entries", "term": message["term"]}
+        verdict = filters.incoming_append(message, member.journal, member.raftCommitIndex)
+        if verdict.conflict is not None and verdict.conflict <= member.raftCommitIndex:
+            raise ClusterFault(
+                f"Node {node.id} leads with another entry {verdict.conflict} than the one that was committed here: "
+                "this node's log is damaged, let it join anew"
+            )
+        if verdict.message is not None:
+            self._onMessageReceived(node, verdict.message)
+        if verdict.reply is not None:
+            self.send(node, verdict.reply)
+
+    def _take_acknowledgement(self, node: Node, message: Message) -> None:
+        member = self.member
+        if message["term"] > member.term:
+            member.adopt_term(message["term"])
+        elif (
+            member.leads
+            and member.follows(node.id)
+            and filters.counts_as_ack(message, member.term, member.journal.last_index)
+        ):
+            member.acknowledged(
+                node.id,
+                lambda: self._onMessageReceived(node, message),
+                reset=message["reset"],
+            )
