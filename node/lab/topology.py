@@ -139,12 +139,9 @@ class Topology:
         inner = {UNDER: f"{self.address(HOST_NUMBER)}/{self._under.prefixlen}",
                  PUBLIC: f"{public[1]}/{public.prefixlen}"}  # fmt: skip
         for bridge, link in self._links.items():
-            if _has_link(link):
-                if not is_new:
-                    continue
-                command(
-                    ["ip", "link", "delete", link]
-                )  # its other end is in a switch that is dying
+            if _has_link(link, list) and not is_new:
+                continue
+            _remove_link(link, list)  # its other end is in a switch that is dying
             port = HOST if bridge == UNDER else f"{HOST}.p"
             command(["ip", "link", "add", "name", link, "type", "veth",
                      "peer", "name", port, "netns", str(self.switch.pid)])  # fmt: skip
