@@ -29,6 +29,10 @@ class FakeHypervisor:
         """Let a guest end by itself."""
         self._set(server_id, DomainState(power="shutoff", reason=reason))
 
+    def halt(self, server_id: str) -> None:
+        """Stop a guest at a write that its disk has no room for."""
+        self._set(server_id, DomainState(power="paused", reason="io_error"))
+
     def open(self, on_event: Callable[[str], None]) -> None:
         """Take the listener."""
         self._on_event = on_event

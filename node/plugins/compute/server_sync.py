@@ -7,6 +7,7 @@ directory that no row names is left alone and reported: only `want="absent"` rem
 
 import contextlib
 import logging
+import shutil
 from collections.abc import Iterable
 from typing import ClassVar
 
@@ -28,6 +29,11 @@ from node.sdk import AnyOp, Control, Done, Reconciler, Row, check, patch
 
 log = logging.getLogger("hedgerow.compute")
 
+_ROOM_BYTES = 64 << 20
+"""How much a disk must have before guests that filled it go on."""
+_HALTED_S = 5.0
+_PAUSED = 3
+"""Nova's power state."""
 _OFF = {"stopped", "suspended", "error", "shelved", ""}
 
 
@@ -149,6 +155,8 @@ class ServerSync(Reconciler):
 
     def _observe(self, server: Server) -> Done:
         state = self._hypervisor.state(server.id)
+        if state is not None and state.halted and server.have == "active":
+            return self._go_on(server)
         limit = self._section.console_log_kib * 1024
         console.cut(names.console_log_path(self.control.config.state_dir, server.id), limit)
         alive = state is not None and state.alive
@@ -164,6 +172,18 @@ class ServerSync(Reconciler):
         return Done(
             ops=[check(server), patch(Server, server.id, have=have, power=power, updated_at=now)]
         )
+
+    def _go_on(self, server: Server) -> Done:
+        """Let a guest go on that was halted at a write for which the disk had no room, once there is some."""
+        if shutil.disk_usage(self.control.config.state_dir).free >= _ROOM_BYTES:
+            log.info("the disk has room again: the guest goes on", extra={"server": server.id})
+            self._hypervisor.unpause(server.id)
+            return Done(again_s=_HALTED_S)
+        if server.power == _PAUSED:
+            return Done(again_s=_HALTED_S)
+        log.warning("the guest is halted: the disk is full", extra={"server": server.id})
+        fields = {"power": _PAUSED, "updated_at": self.control.clock.now_us()}
+        return Done(ops=[check(server), patch(Server, server.id, **fields)], again_s=_HALTED_S)
 
     def _host_rebooted(self, server: Server) -> bool:
         return (

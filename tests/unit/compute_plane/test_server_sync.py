@@ -1,5 +1,6 @@
 """The reconciler of servers, with real files and a hypervisor in memory."""
 
+import shutil
 from pathlib import Path
 
 import msgspec
@@ -201,6 +202,31 @@ def _reboot_machine(plane: Plane, server_id: str) -> None:
     plane.files.remember(server_id, msgspec.structs.replace(record, boot_id="the boot before"))
     plane.hypervisor.states[server_id] = DomainState(power="shutoff", reason="unknown")
     plane.restart()
+
+
+def test_a_guest_halted_by_a_full_disk_goes_on_once_there_is_room(
+    plane: Plane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server_id = plane.add()
+    plane.settle(server_id)
+    plane.hypervisor.halt(server_id)
+    usage = shutil.disk_usage(plane.directory)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _path: usage._replace(free=1 << 20))
+    assert plane.look(server_id) is not None
+    assert (plane.row(server_id).have, plane.row(server_id).power) == ("active", 3)
+    assert plane.look(server_id) is not None
+    assert ("unpause", server_id) not in plane.hypervisor.calls
+    monkeypatch.undo()
+    row = plane.settle(server_id)
+    assert (row.have, row.power) == ("active", 1)
+    assert plane.hypervisor.calls[-1] == ("unpause", server_id)
+
+
+def test_a_guest_that_was_paused_stays_so(plane: Plane) -> None:
+    server_id = plane.add()
+    plane.settle(server_id)
+    plane.hypervisor.pause(server_id)
+    assert (plane.settle(server_id).have, plane.row(server_id).power) == ("paused", 3)
 
 
 def test_what_ran_before_the_machines_boot_runs_again(plane: Plane) -> None:

@@ -21,12 +21,17 @@ class DomainState(Frozen):
     power: str
     """running, paused, shutoff, crashed; starting: a start that was cut off and has not been cleared away yet."""
     reason: str = ""
-    """Of shutoff: shutdown, destroyed, crashed, failed, saved, unknown."""
+    """Of shutoff: shutdown, destroyed, crashed, failed, saved, unknown. Of paused: io_error, or nothing."""
 
     @property
     def alive(self) -> bool:
         """Return whether the guest has a process."""
         return self.power in {"running", "paused"}
+
+    @property
+    def halted(self) -> bool:
+        """Return whether the guest waits for its disk, which could not take a write."""
+        return self.power == "paused" and self.reason == "io_error"
 
 
 class Hypervisor(Protocol):

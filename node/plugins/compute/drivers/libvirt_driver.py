@@ -244,6 +244,8 @@ def _state(domain: Any) -> DomainState:
     power = _POWER.get(number, "shutoff")
     if power == "paused" and reason == libvirt.VIR_DOMAIN_PAUSED_STARTING_UP:
         return DomainState(power="starting")
+    if power == "paused" and reason == libvirt.VIR_DOMAIN_PAUSED_IOERROR:
+        return DomainState(power=power, reason="io_error")
     if power != "shutoff":
         return DomainState(power=power)
     # The daemon forgets its reasons when it restarts, but not the file.
