@@ -53,8 +53,13 @@ class ClusterLab:
         return self.topology.address(VIRTUAL_NUMBER)
 
     def entrance(self) -> str:
-        """Return the address that clients use."""
-        return self.address(self.names[0])
+        """Return the address that clients use: the cluster's own where a node holds it, else the first node's."""
+        virtual = self._rest(self.names[0], self.virtual_address)
+        try:
+            virtual.sign_in()
+        except (NodeError, OSError):
+            return self.address(self.names[0])
+        return self.virtual_address
 
     def grow(self, count: int) -> list[str]:
         """Have that many nodes more in the lab; nothing is started. Return their names."""
@@ -74,9 +79,13 @@ class ClusterLab:
         """Start these nodes and their machines where they are off; do not wait for them."""
         chosen = self._each(names)
         self.topology.ensure(chosen)
-        for name in chosen:
-            self._configure(name)
+        self.configure(chosen)
         self._all(chosen, lambda name: process.start(self.place.node(name), self._entering(name)))
+
+    def configure(self, names: Iterable[str]) -> None:
+        """Write what these nodes need to start, unless they have it."""
+        for name in names:
+            self._configure(name)
 
     def stop(self, names: Iterable[str]) -> list[str]:
         """Stop the daemons of these nodes; return which ones ran. VMs and networks stay."""
@@ -121,13 +130,7 @@ class ClusterLab:
 
     def rest(self, name: str) -> Rest:
         """Return a connection to the API of a node."""
-        place = self.place.node(name)
-        return Rest(
-            self.choice.port,
-            place.state / "tls" / "ca.pem",
-            password=self.password(),
-            host=self.address(name),
-        )
+        return self._rest(name, self.address(name))
 
     def password(self) -> str:
         """Return the administrator's password: the founder takes it from its file, so each node has the same one."""
@@ -135,6 +138,10 @@ class ClusterLab:
         if not path.exists():
             write(path, (secrets.token_urlsafe(18) + "\n").encode())
         return path.read_text().strip()
+
+    def _rest(self, name: str, host: str) -> Rest:
+        ca = self.place.node(name).state / "tls" / "ca.pem"
+        return Rest(self.choice.port, ca, password=self.password(), host=host)
 
     def _wait_for(self, name: str, say: Callable[[str], None]) -> None:
         place = self.place.node(name)
