@@ -6,7 +6,8 @@ from pathlib import Path
 from node.config import load
 from node.plugins.network.planes import Planes
 from node.testing.clock import FakeClock
-from tests.netns.site import NODE, ReadingControl
+from tests.netns.rows import NODE
+from tests.netns.site import ReadingControl
 
 
 def main(directory: Path) -> None:

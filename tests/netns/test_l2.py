@@ -303,6 +303,7 @@ def test_nothing_is_left_when_the_rows_are_gone(site: Site) -> None:
         "bridges": [],
         "taps": [],
         "veths": [],
+        "tunnels": [],
         "namespaces": [],
         "dhcp": [],
     }

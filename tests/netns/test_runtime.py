@@ -16,7 +16,8 @@ from node.sdk import NodeId, NodeRow, ServerMetadata, hookimpl, insert
 from node.state.reader import Readers
 from node.state.txn import decode_txn, encode_outcome
 from node.testing.cloud import Cloud
-from tests.netns.site import NODE, Guest, Site, eventually, run
+from tests.netns.rows import NODE
+from tests.netns.site import Guest, Site, eventually, run
 
 pytestmark = [pytest.mark.netns, pytest.mark.timeout(120)]
 

@@ -47,6 +47,12 @@ def port_release(db: Reader, server_id: str, now_us: int) -> Sequence[AnyOp]:
 
 
 @hookimpl
+def port_move(db: Reader, server_id: str, node_id: str, now_us: int) -> Sequence[AnyOp]:
+    """Bind a server's ports to another node."""
+    return server_ports.move_ops(db, server_id, node_id, now_us)
+
+
+@hookimpl
 def port_states(db: Reader, server_ids: Sequence[str]) -> Mapping[str, list[PortState]]:
     """Return what compute needs of the ports of servers."""
     return server_ports.states(db, server_ids)
@@ -64,6 +70,14 @@ def reconcilers(control: Control) -> Sequence[Reconciler]:
     from node.plugins.network import planes
 
     return planes.reconcilers(control)
+
+
+@hookimpl
+def node_facts(control: Control) -> Mapping[str, str]:
+    """Tell the MTU towards other nodes and which interface is on the external wire."""
+    from node.plugins.network import underlay
+
+    return underlay.facts(control)
 
 
 @hookimpl

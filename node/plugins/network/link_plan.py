@@ -11,6 +11,8 @@ class BridgePlan(Frozen):
     mtu_bytes: int
     addresses: tuple[str, ...] = ()
     """In CIDR form: the gateway addresses of an external network."""
+    uplink: str = ""
+    """The physical link that belongs into it; empty: none."""
 
 
 class TapPlan(Frozen):
@@ -35,6 +37,20 @@ class VethPlan(Frozen):
     mtu_bytes: int
     addresses: tuple[str, ...] = ()
     """Of the inner end, in CIDR form."""
+
+
+class TunnelPlan(Frozen):
+    """A VXLAN link in a network's bridge: the way to the network's guests on other nodes."""
+
+    name: str
+    bridge: str
+    vni: int
+    local: str
+    """This node's address."""
+    mtu_bytes: int
+    loose: bool = False
+    """Guests may use addresses that rows do not tell: let questions and strange frames through to all."""
+    port: int = 4789
 
 
 class RoutePlan(Frozen):

@@ -6,12 +6,17 @@ Interface names have at most 15 characters. A tap's name is `tables.tap_name`.
 import hashlib
 import re
 
-_OURS = re.compile(r"(hb|hd|hr|hg|tap)[0-9a-f]{8}-[0-9a-f]{2}")
+_OURS = re.compile(r"(hb|hv|hd|hr|hg|tap)[0-9a-f]{8}-[0-9a-f]{2}")
 
 
 def bridge_name(network_id: str) -> str:
     """Return the name of a network's bridge."""
     return f"hb{network_id[:11]}"
+
+
+def tunnel_link(network_id: str) -> str:
+    """Return the name of a network's VXLAN link."""
+    return f"hv{network_id[:11]}"
 
 
 def dhcp_link(network_id: str) -> str:

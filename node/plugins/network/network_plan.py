@@ -25,10 +25,25 @@ NAT_TABLE = TableSpec(
 )
 
 
-def bridge_plan(network: Network, subnets: Iterable[Subnet], node_id: str) -> BridgePlan:
-    """Return a network's bridge. The node is the gateway of external networks that are not on a physical one."""
+def on_wire(networks: Iterable[Network]) -> str:
+    """Return which external network a node's public interface belongs to; empty: none.
+
+    It is the one that names a physical network, else the oldest.
+    """
+    external = [network for network in networks if network.external]
+    order = lambda n: (not n.physical_network, n.created_at, n.id)  # noqa: E731
+    return min(external, key=order).id if external else ""
+
+
+def bridge_plan(
+    network: Network, subnets: Iterable[Subnet], node_id: str, uplink: str = ""
+) -> BridgePlan:
+    """Return a network's bridge. The node is the gateway of external networks that are not on a physical one.
+
+    `uplink` is the interface that joins the bridge with the network's wire.
+    """
     addresses: list[str] = []
-    if network.external and not network.physical_network:
+    if network.external and not network.physical_network and not uplink:
         for subnet in subnets:
             if subnet.gateway_ip:
                 length = ipaddress.ip_network(subnet.cidr).prefixlen
@@ -38,6 +53,7 @@ def bridge_plan(network: Network, subnets: Iterable[Subnet], node_id: str) -> Br
         mac=bridge_mac(node_id, network.id),
         mtu_bytes=max(MIN_MTU_BYTES, network.mtu_bytes),
         addresses=tuple(sorted(addresses)),
+        uplink=uplink,
     )
 
 

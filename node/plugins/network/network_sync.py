@@ -10,7 +10,7 @@ from node.plugins.network.drivers.links import Links
 from node.plugins.network.drivers.namespaces import Namespaces, write_sysctls
 from node.plugins.network.drivers.nft import NftTable
 from node.plugins.network.names import bridge_name, is_ours
-from node.plugins.network.network_plan import NAT_TABLE, bridge_plan, nat_fragment
+from node.plugins.network.network_plan import NAT_TABLE, bridge_plan, nat_fragment, on_wire
 from node.plugins.network.section import NetworkSection
 from node.plugins.network.served import bridge_is_served, served_networks
 from node.plugins.network.tables import Network, Subnet
@@ -35,15 +35,27 @@ class Bridges:
 
     def ensure(self, network: Network) -> str:
         """Make a network's bridge and return its name."""
-        subnets = self._control.db.rows(Subnet, network_id=network.id) if network.external else []
-        plan = bridge_plan(network, subnets, self._control.node_id)
+        subnets, uplink = [], ""
+        if network.external:
+            subnets = self._control.db.rows(Subnet, network_id=network.id)
+            uplink = self._uplinks().get(network.id, "")
+        plan = bridge_plan(network, subnets, self._control.node_id, uplink)
         self.links.ensure_bridge(plan)
+        if plan.uplink:
+            self.links.enslave(plan.uplink, plan.name)
         return plan.name
+
+    def _uplinks(self) -> dict[str, str]:
+        """Return the physical interface of the external network that has one."""
+        name = self._control.config.section(NetworkSection).public_interface
+        found = on_wire(self._control.db.rows(Network, external=True)) if name else ""
+        return {found: name} if found else {}
 
     def ensure_uplink(self) -> None:
         """Forward and hide the external networks that this node is the gateway of."""
         networks = self._control.db.rows(Network, external=True)
-        own = [network.id for network in networks if not network.physical_network]
+        wired = self._uplinks()
+        own = [n.id for n in networks if not n.physical_network and n.id not in wired]
         subnets = self._control.db.rows(Subnet, network_id=own) if own else []
         self.external_ids = {*own, *(subnet.id for subnet in subnets)}
         hidden = subnets if self._control.config.section(NetworkSection).external_nat else []

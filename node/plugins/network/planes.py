@@ -12,10 +12,12 @@ from node.plugins.network.drivers.metadata_server import MetadataServer
 from node.plugins.network.drivers.namespaces import Namespaces
 from node.plugins.network.drivers.nft import listed_chains
 from node.plugins.network.drivers.router_advert import RouterAdvert
+from node.plugins.network.gateway_sync import Fence, GatewaySync
 from node.plugins.network.metadata_plan import answer, find_port
 from node.plugins.network.names import bridge_name, dhcp_link, is_ours
 from node.plugins.network.network_plan import dropping_chains
 from node.plugins.network.network_sync import Bridges, NetworkSync
+from node.plugins.network.overlay_sync import Overlay, OverlaySync
 from node.plugins.network.port_sync import PortSync
 from node.plugins.network.router_sync import Routers, RouterSync
 from node.plugins.network.section import NetworkSection
@@ -48,6 +50,8 @@ class Planes:
             run_directory(control),
         )
         self.watch = LinkWatch(self._link_gone)
+        self.overlay = Overlay(control, self.bridges, self.namespaces)
+        self.fence = Fence(control)
         self.routers = Routers(self.bridges, self.namespaces, self.metadata, self.adverts)
 
     def reconcilers(self) -> list[Reconciler]:
@@ -57,8 +61,10 @@ class Planes:
             SecuritySync(control, self.security),
             NetworkSync(control, self.bridges, self.watch.start),
             PortSync(control, self.bridges, self.security, self.dhcp),
+            OverlaySync(control, self.overlay),
             DhcpSync(control, self.dhcp),
-            RouterSync(control, self.routers, self.stop),
+            GatewaySync(control, self.links, self.fence),
+            RouterSync(control, self.routers, self.fence, self.stop),
         ]
 
     def stop(self) -> None:
@@ -75,9 +81,14 @@ class Planes:
             "bridges": [name for name in links if name.startswith("hb")],
             "taps": [name for name in links if name.startswith("tap")],
             "veths": [name for name in links if name.startswith(("hd", "hr", "hg"))],
+            "tunnels": [name for name in links if name.startswith("hv")],
             "namespaces": sorted(self.namespaces.names()),
             "dhcp": sorted(self.dhcp.served()),
-            "tables": [*self.security.tables(), *self.bridges.tables()],
+            "tables": [
+                *self.security.tables(),
+                *self.bridges.tables(),
+                *self.overlay.tables(),
+            ],
         }
 
     def teardown(self) -> None:
@@ -89,6 +100,7 @@ class Planes:
             if is_ours(name):
                 self.links.remove(name)
         self.security.remove()
+        self.overlay.remove_tables()
         self.bridges.remove_uplink()
         self.stop()
 
@@ -101,6 +113,8 @@ class Planes:
             for router_id in self.routers.ids():
                 wake("network.routers", router_id)
             return
+        for network_id in self.overlay.lost(name):
+            wake("network.overlay", network_id)
         for port in local_ports(db, self.control.node_id):
             if name in (tap_name(port.id), bridge_name(port.network_id)):
                 wake("network.ports", port.id)
@@ -110,6 +124,7 @@ class Planes:
             for network in db.rows(Network):
                 if bridge_name(network.id) == name:
                     wake("network.bridges", network.id)
+                    wake("network.overlay", network.id)
             for router_id in self.routers.ids():
                 wake("network.routers", router_id)
 

@@ -107,6 +107,7 @@ class PortSync(Reconciler):
         self._bridges.links.ensure_tap(tap_plan(port, network))
         self._dhcp.ensure(network.id, port.rev)
         if first:
+            self.control.wake("network.overlay", network.id)
             for router_id in routers_of(self.control.db, network.id):
                 self.control.wake("network.routers", router_id)
         have = "active" if port.admin_up and network.admin_up else "down"
@@ -121,6 +122,7 @@ class PortSync(Reconciler):
         network_id = self._network_of.pop(port_id, "")
         if network_id:
             self.control.wake("network.dhcp", network_id)
+            self.control.wake("network.overlay", network_id)
             self.control.wake("network.bridges", network_id)
             for router_id in routers_of(self.control.db, network_id):
                 self.control.wake("network.routers", router_id)

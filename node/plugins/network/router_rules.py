@@ -11,6 +11,7 @@ from node.plugins.network import converters as to
 from node.plugins.network.attributes import Attribute, Kind, standard
 from node.plugins.network.converters import WishedAddress
 from node.plugins.network.faults import bad, bad_request
+from node.plugins.network.gateway_rules import choose
 from node.plugins.network.tables import HostRoute, Port, Router, Subnet
 from node.sdk import Frozen, NodeError, NodeRow, Reader
 
@@ -76,10 +77,7 @@ def place(db: Reader) -> str:
     load: dict[str, int] = {}
     for router in db.rows(Router, order_by=()):
         load[router.node_id] = load.get(router.node_id, 0) + 1
-    live = [
-        row for row in db.rows(NodeRow, order_by=()) if row.state == "up" and not row.maintenance
-    ]
-    return min(live, key=lambda row: (load.get(row.id, 0), row.id)).id if live else ""
+    return choose(db.rows(NodeRow, order_by=()), load)
 
 
 def check_overlap(subnet: Subnet, others: Iterable[Subnet]) -> None:

@@ -2,7 +2,9 @@
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
 from node.plugins.network.drivers.announce import announce
 from node.plugins.network.drivers.links import Links
@@ -10,6 +12,7 @@ from node.plugins.network.drivers.metadata_server import MetadataServer
 from node.plugins.network.drivers.namespaces import Namespaces, write_sysctls
 from node.plugins.network.drivers.nft import NftTable, flush_connections
 from node.plugins.network.drivers.router_advert import RouterAdvert
+from node.plugins.network.gateway_sync import Fence
 from node.plugins.network.names import router_namespace
 from node.plugins.network.network_sync import Bridges
 from node.plugins.network.nft_plan import EMPTY
@@ -20,8 +23,9 @@ from node.plugins.network.router_plan import (
     lost_translations,
     router_plan,
 )
-from node.plugins.network.served import is_here, router_is_served, routers_of
+from node.plugins.network.served import router_is_served, routers_of
 from node.plugins.network.tables import (
+    COMPUTE_PREFIX,
     ROUTER_GATEWAY,
     ROUTER_INTERFACE,
     FloatingIp,
@@ -44,6 +48,19 @@ _SYSCTLS = {
 }
 
 
+_REPEATS = 3
+_REPEAT_S = 1.0
+_REMIND_S = 45.0
+
+
+class _Spoken(NamedTuple):
+    """What neighbours outside were told, how often they are still to be told, and when they were."""
+
+    addresses: frozenset[str] = frozenset()
+    left: int = 0
+    at_s: float = 0.0
+
+
 class Routers:
     """The routers of this node."""
 
@@ -60,6 +77,8 @@ class Routers:
         self._metadata = metadata
         self._adverts = adverts
         self._tables: dict[str, NftTable] = {}
+        self._spoken: dict[str, _Spoken] = {}
+        """What was announced, by namespace."""
         self._lock = threading.Lock()
 
     def apply(self, plan: RouterPlan, networks: Iterable[Network]) -> None:
@@ -81,7 +100,6 @@ class Routers:
         for name in self._links.names(plan.namespace):
             if name.startswith(("qr-", "qg-")) and name not in wanted:
                 self._links.remove(name, plan.namespace)
-        known = self._links.addresses(plan.gateway.inner, plan.namespace) if plan.gateway else set()
         for veth in plan.veths:
             self._links.ensure_veth(veth)
         self._links.set_routes(plan.namespace, plan.routes)
@@ -91,19 +109,39 @@ class Routers:
             plan.namespace,
             [filters for fip, fixed in lost for filters in (["-d", fip], ["-s", fixed])],
         )
-        if plan.gateway is not None:
-            news = [
-                a.partition("/")[0]
-                for a in plan.gateway.addresses
-                if a not in known and ":" not in a
-            ]
-            announce(self._namespaces, plan.namespace, plan.gateway.inner, plan.gateway.mac, news)
         self._metadata.listen(plan.namespace, "0.0.0.0", METADATA_PORT, plan.networks)  # noqa: S104
         self._adverts.advertise(plan.namespace, plan.advertised)
+
+    def announce(self, plan: RouterPlan) -> float | None:
+        """Tell the neighbours outside where the router's addresses are; return when to do so again.
+
+        Three times when an address is new here, for one may get lost; later now and then, should another node have
+        claimed it wrongly.
+        """
+        gateway = plan.gateway
+        if gateway is None:
+            self._spoken.pop(plan.namespace, None)
+            return None
+        addresses = {a.partition("/")[0] for a in gateway.addresses if ":" not in a}
+        spoken = self._spoken.get(plan.namespace, _Spoken())
+        now_s = time.monotonic()
+        left = spoken.left
+        if addresses - spoken.addresses:
+            left = _REPEATS
+        elif now_s - spoken.at_s > _REMIND_S:
+            left = max(1, left)
+        if left:
+            announce(
+                self._namespaces, plan.namespace, gateway.inner, gateway.mac, sorted(addresses)
+            )
+            spoken = _Spoken(frozenset(addresses), left - 1, now_s)
+            self._spoken[plan.namespace] = spoken
+        return _REPEAT_S if spoken.left else None
 
     def remove(self, router_id: str) -> None:
         """Remove a router's namespace; its links go with it."""
         namespace = router_namespace(router_id)
+        self._spoken.pop(namespace, None)
         if namespace not in self._namespaces.names():
             return
         self._metadata.close(namespace)
@@ -142,9 +180,14 @@ class RouterSync(Reconciler):
     resync_s = 60.0
     workers = 2
 
-    def __init__(self, control: Control, routers: Routers, release: Callable[[], None]) -> None:
+    def __init__(
+        self, control: Control, routers: Routers, fence: Fence, release: Callable[[], None]
+    ) -> None:
         super().__init__(control)
         self._routers = routers
+        self._fence = fence
+        self._networks_of: dict[str, tuple[str, ...]] = {}
+        """Networks of the routers that were made here."""
         self._release = release
         self._router_of: dict[str, str] = {}
         """Of floating IPs and router ports that were seen: what is left to look at when a row is gone."""
@@ -155,11 +198,8 @@ class RouterSync(Reconciler):
 
     def keys(self) -> Iterable[str]:
         """Return the routers of this node and those that exist here."""
-        rows = self.control.db.rows(Router)
-        return sorted(
-            {row.id for row in rows if is_here(row.node_id, self.control.node_id)}
-            | self._routers.ids()
-        )
+        rows = self.control.db.rows(Router, node_id=self.control.node_id)
+        return sorted({row.id for row in rows} | self._routers.ids())
 
     def affected(self, row_type: type[Row], id: str) -> Iterable[str]:
         """Return the routers that a changed row concerns or did concern."""
@@ -167,13 +207,22 @@ class RouterSync(Reconciler):
         if row_type is Router:
             return [id]
         if row_type in (FloatingIp, Port):
-            found = {self._router_of.get(id, ""), self._names_router(row_type, id)}
-            return sorted(found - {""})
+            found = {self._router_of.get(id, ""), self._names_router(row_type, id)} - {""}
+            return sorted(found or (self._missing_for(id) if row_type is Port else ()))
         subnet = db.get(Subnet, id)
         if subnet is None:
             return []
         outside = db.rows(Router, external_network_id=subnet.network_id)
         return sorted(routers_of(db, subnet.network_id) | {router.id for router in outside})
+
+    def _missing_for(self, port_id: str) -> set[str]:
+        """Return the routers that do not exist yet and that a server's port, on whatever node, may need here."""
+        port = self.control.db.get(Port, port_id)
+        if port is None or not port.node_id or not port.device_owner.startswith(COMPUTE_PREFIX):
+            return set()
+        if any(port.network_id in networks for networks in self._networks_of.values()):
+            return set()
+        return routers_of(self.control.db, port.network_id)
 
     def _names_router(self, row_type: type[Row], row_id: str) -> str:
         """Return the router that a floating IP or port names; empty: none."""
@@ -188,10 +237,12 @@ class RouterSync(Reconciler):
         """Make or remove one router."""
         db = self.control.db
         router = db.get(Router, key)
-        if router is None or not is_here(router.node_id, self.control.node_id):
-            self._routers.remove(key)
+        if router is None or router.node_id != self.control.node_id:
+            self._remove(key)
             self._remember(key, [])
             return Done()
+        if self._fence.closed():
+            return Done(again_s=_REPEAT_S)
         with db.snapshot():
             ports = _ports_of(db, router)
             served = router_is_served(db, self.control.node_id, router)
@@ -202,13 +253,24 @@ class RouterSync(Reconciler):
             subnets = {subnet.id: subnet for subnet in db.rows(Subnet, id=subnet_ids)}
             fips = db.rows(FloatingIp, router_id=router.id)
         self._remember(router.id, [row.id for row in (*ports, *fips)])
+        again_s = None
         if served:
-            self._routers.apply(
-                router_plan(router, ports, networks, subnets, fips), networks.values()
-            )
+            plan = router_plan(router, ports, networks, subnets, fips)
+            self._routers.apply(plan, networks.values())
+            again_s = self._routers.announce(plan)
+            for network_id in set(plan.networks) - set(self._networks_of.get(key, ())):
+                self.control.wake("network.overlay", network_id)
+            self._networks_of[key] = plan.networks
         else:
-            self._routers.remove(key)
-        return Done(ops=list(self._report(router, ports, fips)))
+            self._remove(key)
+        return Done(ops=list(self._report(router, ports, fips)), again_s=again_s)
+
+    def _remove(self, router_id: str) -> None:
+        """Remove a router, and have looked at the bridges that may not be needed any more."""
+        self._routers.remove(router_id)
+        for network_id in self._networks_of.pop(router_id, ()):
+            self.control.wake("network.overlay", network_id)
+            self.control.wake("network.bridges", network_id)
 
     def _remember(self, router_id: str, row_ids: list[str]) -> None:
         gone = [row_id for row_id, of in list(self._router_of.items()) if of == router_id]

@@ -1,17 +1,15 @@
 """What this node has to serve: a pure view of the rows.
 
-A bridge, a DHCP service or a router costs a namespace and processes, so each exists only while a server's port on
-this node can use it. External networks are the exception: the node is their gateway.
+A bridge, a DHCP service or a router costs a namespace and processes, so each exists only where a server can use it:
+bridge and DHCP where the server is, the router on the one node that its row names. External networks are the
+exception: every node has a bridge for them.
 """
 
 from node.plugins.network.security_sync import local_ports
-from node.plugins.network.tables import ROUTER_INTERFACE, Network, Port, Router
+from node.plugins.network.tables import COMPUTE_PREFIX, ROUTER_INTERFACE, Network, Port, Router
 from node.sdk import Reader
 
-
-def is_here(row_node_id: str, node_id: str) -> bool:
-    """Return whether a router belongs to this node; one without a node is everybody's."""
-    return row_node_id in ("", node_id)
+_SERVERS = ("device_owner", "GLOB", f"{COMPUTE_PREFIX}*")
 
 
 def server_networks(db: Reader, node_id: str) -> set[str]:
@@ -21,8 +19,13 @@ def server_networks(db: Reader, node_id: str) -> set[str]:
 
 def has_server_port(db: Reader, node_id: str, network_id: str) -> bool:
     """Return whether a server of this node has a port on the network."""
-    ports = db.rows(Port, network_id=network_id, node_id=node_id)
-    return any(port.device_owner.startswith("compute:") for port in ports)
+    return bool(db.count(Port, where=(_SERVERS,), network_id=network_id, node_id=node_id))
+
+
+def has_bound_port(db: Reader, network_id: str) -> bool:
+    """Return whether a server of any node has a port on the network."""
+    where = (_SERVERS, ("node_id", "!=", ""))
+    return bool(db.count(Port, where=where, network_id=network_id))
 
 
 def routers_of(db: Reader, network_id: str) -> set[str]:
@@ -32,11 +35,11 @@ def routers_of(db: Reader, network_id: str) -> set[str]:
 
 
 def router_is_served(db: Reader, node_id: str, router: Router) -> bool:
-    """Return whether the router has to exist here: a server of this node is on one of its networks."""
-    if not is_here(router.node_id, node_id) or not router.admin_up:
+    """Return whether the router has to exist here: it is placed here, and a server is on one of its networks."""
+    if router.node_id != node_id or not router.admin_up:
         return False
     interfaces = db.rows(Port, device_id=router.id, device_owner=ROUTER_INTERFACE)
-    return any(has_server_port(db, node_id, port.network_id) for port in interfaces)
+    return any(has_bound_port(db, port.network_id) for port in interfaces)
 
 
 def bridge_is_served(db: Reader, node_id: str, network: Network) -> bool:
@@ -50,11 +53,13 @@ def bridge_is_served(db: Reader, node_id: str, network: Network) -> bool:
 def served_networks(db: Reader, node_id: str) -> set[str]:
     """Return the networks that this node needs a bridge for."""
     found = server_networks(db, node_id)
-    routers = {router_id for network_id in found for router_id in routers_of(db, network_id)}
     found |= {network.id for network in db.rows(Network, external=True)}
-    for router_id in routers:
-        router = db.get(Router, router_id)
-        if router is not None and router_is_served(db, node_id, router):
-            ports = db.rows(Port, device_id=router.id, device_owner=ROUTER_INTERFACE)
-            found |= {port.network_id for port in ports}
+    routers = {row.id for row in db.rows(Router, node_id=node_id, order_by=()) if row.admin_up}
+    behind: dict[str, set[str]] = {}
+    for port in db.rows(Port, device_owner=ROUTER_INTERFACE, order_by=()) if routers else ():
+        if port.device_id in routers:
+            behind.setdefault(port.device_id, set()).add(port.network_id)
+    for networks in behind.values():
+        if any(has_bound_port(db, network_id) for network_id in networks):
+            found |= networks
     return found

@@ -216,6 +216,23 @@ def unbind_ops(port: Port, now_us: int) -> list[AnyOp]:
     ]
 
 
+def move_ops(db: Reader, server_id: str, node_id: str, now_us: int) -> list[AnyOp]:
+    """Return the operations that bind the ports of a server to another node; "" is none."""
+    node = db.get(NodeRow, node_id) if node_id else None
+    ops: list[AnyOp] = []
+    for port in server_rows(db, [server_id]):
+        fields = {
+            "node_id": node_id,
+            "binding_host": node.name if node else "",
+            "have": "",
+            "fault": "",
+            "revision": port.revision + 1,
+            "updated_at": now_us,
+        }
+        ops += [check(port), patch(Port, port.id, **fields)]
+    return ops
+
+
 def server_rows(db: Reader, server_ids: Sequence[str]) -> list[Port]:
     """Return the ports of servers, each server's in their order."""
     rows = db.rows(Port, device_id=list(server_ids)) if server_ids else []

@@ -16,7 +16,8 @@ import pyroute2
 from pyroute2.netlink.exceptions import NetlinkError
 
 from node.plugins.network.drivers.namespaces import Namespaces, write_sysctls
-from node.plugins.network.link_plan import BridgePlan, RoutePlan, TapPlan, VethPlan
+from node.plugins.network.drivers.routes import replace_routes
+from node.plugins.network.link_plan import BridgePlan, RoutePlan, TapPlan, TunnelPlan, VethPlan
 
 Socket = Any
 """A pyroute2 IPRoute, whose types say little."""
@@ -27,8 +28,6 @@ _BRIDGE_CALLS = {"br_nf_call_iptables": 1, "br_nf_call_ip6tables": 1}
 """Show bridged packets to the inet tables, for our bridges only."""
 _UP = 0x1
 _NODAD = 0x02
-_PROTO_STATIC = 4
-_MAIN_TABLE = 254
 _SCOPE_LINK = 253
 _NOT_THERE = (2, 19)  # ENOENT, ENODEV
 _MISSING = (*_NOT_THERE, 99, 3)  # and EADDRNOTAVAIL, ESRCH
@@ -125,23 +124,53 @@ class Links:
         Raises:
             OSError: routes that the kernel refused, after all others were set.
         """
-
-        def make(netlink: Socket) -> list[str]:
-            have = {_route_key(route) for route in _static_routes(netlink)}
-            want = {_wanted_key(plan) for plan in routes}
-            for key in have - want:
-                _route(netlink, "del", *key)
-            refused = []
-            for key in sorted(want - have, key=lambda key: (key[1] != "", key)):
-                try:
-                    _route(netlink, "replace", *key)
-                except NetlinkError as error:
-                    refused.append(f"{key[0]} via {key[1]}: {error.args[-1]}")
-            return refused
-
-        refused = self._do(namespace, make)
+        refused = self._do(namespace, lambda netlink: replace_routes(netlink, routes))
         if refused:
             raise OSError(f"The kernel refused routes in {namespace}: {'; '.join(refused)}")
+
+    def ensure_tunnel(self, plan: TunnelPlan) -> tuple[int, int]:
+        """Make the VXLAN link as planned, in its bridge, which must exist; return both links' indexes."""
+
+        def make(netlink: Socket) -> tuple[int, int]:
+            index = _index(plan.name)
+            if index is not None and not _is_tunnel(_link(netlink, index), plan):
+                netlink.link("del", index=index)
+                index = None
+            master = _bridge(plan.bridge)
+            if index is None:
+                where = "vxlan_local6" if ":" in plan.local else "vxlan_local"
+                fields = {where: plan.local, "vxlan_id": plan.vni, "vxlan_port": plan.port}
+                netlink.link("add", ifname=plan.name, kind="vxlan", vxlan_learning=False, **fields)
+                index = _made(plan.name)
+                netlink.link("set", index=index, master=master, mtu=plan.mtu_bytes)
+            _set_port(netlink, index, plan)
+            _settle(netlink, plan.name, index, mtu=plan.mtu_bytes, master=master)
+            return index, master
+
+        return self._do("", make)
+
+    def enslave(self, name: str, bridge: str) -> None:
+        """Put a physical link that has no addresses into a bridge.
+
+        Raises:
+            OSError: there is no such link, or the node would lose addresses.
+        """
+
+        def make(netlink: Socket) -> None:
+            index = _index(name)
+            if index is None:
+                raise OSError(f"[network] public_interface names {name}, which does not exist")
+            link, master = _link(netlink, index), _bridge(bridge)
+            found = sorted(_addresses(netlink, index))
+            if found:
+                raise OSError(
+                    f"[network] public_interface names {name}, which has {', '.join(found)}: the node "
+                    "would lose it; name an interface without addresses"
+                )
+            if link.get_attr("IFLA_MASTER") != master or not link["flags"] & _UP:
+                netlink.link("set", index=index, master=master, state="up")
+
+        self._do("", make)
 
     def addresses(self, name: str, namespace: str = "") -> set[str]:
         """Return the addresses of a link in CIDR form; link-local IPv6 ones are left out."""
@@ -265,45 +294,25 @@ def _set_addresses(netlink: Socket, index: int, wanted: Iterable[str]) -> None:
         _quietly(lambda: netlink.addr("del", index=index, address=local, prefixlen=int(length)))  # noqa: B023
 
 
-RouteKey = tuple[str, str, int]
+def _is_tunnel(link: Any, plan: TunnelPlan) -> bool:
+    """Return whether a link is the tunnel that is planned, in what cannot be changed."""
+    info = link.get_attr("IFLA_LINKINFO")
+    data = info.get_attr("IFLA_INFO_DATA") if info is not None else None
+    if data is None or info.get_attr("IFLA_INFO_KIND") != "vxlan":
+        return False
+    local = data.get_attr("IFLA_VXLAN_LOCAL6" if ":" in plan.local else "IFLA_VXLAN_LOCAL")
+    known = (data.get_attr("IFLA_VXLAN_ID"), data.get_attr("IFLA_VXLAN_PORT"), local)
+    return known == (plan.vni, plan.port, plan.local)
 
 
-def _static_routes(netlink: Socket) -> list[Any]:
-    found: list[Any] = []
-    for family in (2, 10):
-        routes = netlink.get_routes(family=family, table=_MAIN_TABLE)
-        found += [
-            r
-            for r in routes
-            if r["proto"] == _PROTO_STATIC and r.get_attr("RTA_TABLE") == _MAIN_TABLE
-        ]
-    return found
-
-
-def _route_key(route: Any) -> RouteKey:
-    destination = route.get_attr("RTA_DST") or ("::" if route["family"] == 10 else "0.0.0.0")  # noqa: S104
-    via = route.get_attr("RTA_GATEWAY") or ""
-    return (
-        f"{destination}/{route['dst_len']}",
-        via,
-        0 if via else int(route.get_attr("RTA_OIF") or 0),
-    )
-
-
-def _wanted_key(plan: RoutePlan) -> RouteKey:
-    destination = str(ipaddress.ip_network(plan.destination, strict=False))
-    if plan.via:
-        return destination, str(ipaddress.ip_address(plan.via)), 0
-    return destination, "", _index(plan.dev) or 0
-
-
-def _route(netlink: Socket, verb: str, destination: str, via: str, index: int) -> None:
-    where: dict[str, Any] = {"gateway": via} if via else {"oif": index, "scope": _SCOPE_LINK}
-    family = 10 if ":" in destination else 2
-    if family == 10:
-        where.pop("scope", None)
-    what = {"dst": destination, "family": family, "table": _MAIN_TABLE, "proto": _PROTO_STATIC}
-    if verb == "del":
-        _quietly(lambda: netlink.route("del", **what, **where))
-    else:
-        netlink.route(verb, **what, **where)
+def _set_port(netlink: Socket, index: int, plan: TunnelPlan) -> None:
+    """Have a tunnel learn nothing, answer for neighbours that are known, and flood what is planned."""
+    data = _link(netlink, index).get_attr("IFLA_LINKINFO").get_attr("IFLA_INFO_SLAVE_DATA")
+    wanted = {
+        "learning": 0,
+        "neigh_suppress": int(not plan.loose),
+        "unicast_flood": int(plan.loose),
+    }
+    names = {name: f"IFLA_BRPORT_{name.upper()}" for name in wanted}
+    if data is None or any(data.get_attr(names[name]) != value for name, value in wanted.items()):
+        netlink.brport("set", index=index, **wanted)
