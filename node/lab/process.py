@@ -16,16 +16,30 @@ from node.lab.place import Place, write
 
 _STOP_S = 40.0
 _START_S = 60.0
+_BECOMING_S = 2.0
 
 
 def running_pid(place: Place) -> int | None:
     """Return the supervisor's process id when it runs. A file left by another life of the machine names no one."""
     try:
         pid = int(place.pid.read_text())
-        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
     except (OSError, ValueError):
         return None
+    words = _words(pid)
     return pid if str(place.config).encode() in words and b"run" in words else None
+
+
+def _words(pid: int) -> list[bytes]:
+    """Return the command line of a process; while one program becomes another there is none for a moment."""
+    deadline = time.monotonic() + _BECOMING_S
+    while True:
+        try:
+            line = Path(f"/proc/{pid}/cmdline").read_bytes()
+        except OSError:
+            return []
+        if line or not is_running(pid) or time.monotonic() > deadline:
+            return line.split(b"\0")
+        time.sleep(0.005)
 
 
 def start(place: Place, entering: Callable[[Sequence[str]], list[str]] = list) -> int:
