@@ -173,17 +173,7 @@ class Machine:
         Raises:
             MachineFault: the copy cannot be written.
         """
-        try:
-            with contextlib.closing(_read_only(self.path)) as source, _new_file(path) as copy:
-                # The open read transaction keeps all steps at one moment, whatever is written meanwhile.
-                source.execute("BEGIN")
-                index: int = source.execute(
-                    "SELECT value FROM meta WHERE key='applied'"
-                ).fetchone()[0]
-                source.backup(copy, pages=_STEP_PAGES, progress=lambda *_: between())
-        except sqlite3.Error as error:
-            raise MachineFault(f"The row store cannot be copied to {path}: {error}") from error
-        return index
+        return copy_store(self.path, path, between)
 
     def restore_from(self, path: Path, *, is_checked: bool = False) -> None:
         """Replace the whole store by a copy that `snapshot_to` made.
@@ -219,6 +209,18 @@ class Machine:
             raise MachineFault(f"The row store cannot be written: {error}") from error
         self._applied = 0
 
+    def skip_revisions(self, count: int) -> None:
+        """Leave out so many revisions: what an unknown transaction may have been given is not given again.
+
+        Raises:
+            MachineFault: the disk failed.
+        """
+        try:
+            self.db.execute("UPDATE meta SET value=? WHERE key='seq'", (self._seq + count,))
+        except sqlite3.Error as error:
+            raise MachineFault(f"The row store cannot be written: {error}") from error
+        self._seq += count
+
     def digest(self) -> str:
         """Return a SHA-256 over all content: equal on all nodes at the same applied index."""
         digest = hashlib.sha256()
@@ -230,6 +232,25 @@ class Machine:
     def close(self) -> None:
         """Close the file."""
         self.db.close()
+
+
+def copy_store(source: Path, path: Path, between: Callable[[], None] = lambda: None) -> int:
+    """Write a consistent copy of a store, which may be in use, to a new file and return its applied index.
+
+    `between` is called after each small step: it may wait, or raise to give up.
+
+    Raises:
+        MachineFault: the copy cannot be written.
+    """
+    try:
+        with contextlib.closing(_read_only(source)) as held, _new_file(path) as copy:
+            # The open read transaction keeps all steps at one moment, whatever is written meanwhile.
+            held.execute("BEGIN")
+            index: int = held.execute("SELECT value FROM meta WHERE key='applied'").fetchone()[0]
+            held.backup(copy, pages=_STEP_PAGES, progress=lambda *_: between())
+    except sqlite3.Error as error:
+        raise MachineFault(f"The row store cannot be copied to {path}: {error}") from error
+    return index
 
 
 def check_copy(path: Path) -> int:
