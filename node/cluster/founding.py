@@ -6,6 +6,8 @@ from collections.abc import Callable
 from node.clock import Clock
 from node.cluster.authority import Authority
 from node.cluster.tables import CLUSTER, ClusterRow
+from node.cluster.token import Token
+from node.cluster.token_rules import row_of
 from node.cluster.trust import Trust, api_names
 from node.config import Config
 from node.errors import MachineFault
@@ -31,8 +33,8 @@ class Certificates:
         """Make the CA of a new cluster on the disk, unless one is there already."""
         self.trust.found(cluster_id or ids.uuid())
 
-    def first_rows(self, ids: Ids) -> list[AnyOp]:
-        """Return what makes the CA that this node founded with the cluster's; nothing when that is done."""
+    def first_rows(self, ids: Ids, token: Token | None = None) -> list[AnyOp]:
+        """Return what makes this node's CA the cluster's, and its token valid; nothing when that is done."""
         made = self.trust.founded()
         if made is None or self._db().get(ClusterRow, CLUSTER) is not None:
             return []
@@ -45,7 +47,9 @@ class Certificates:
             created_at=now,
             updated_at=now,
         )
-        return [insert(row)]
+        # With its first token in one transaction: those that wait at the door find both or none.
+        tokens = [insert(row_of(token, now, "of the founding"))] if token else []
+        return [insert(row), *tokens]
 
     def keep(self, address: str = "") -> bool:
         """Renew what is due; return whether something was. Without the cluster's row nothing can be done yet."""
