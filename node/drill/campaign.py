@@ -8,10 +8,12 @@ from pathlib import Path
 
 import msgspec
 
-from node.drill.checker import Violation, check_lists, check_registers
+from node.drill.api_work import Access, ApiClients
+from node.drill.checker import Finals, Violation, check_lists, check_registers
 from node.drill.faults import KINDS, Fault, draw, inflict
 from node.drill.history import History, Operation
 from node.drill.rows_work import Held, RowClients, held_by
+from node.drill.search import Step, TooLong, count_step, holder_step, is_linearizable
 from node.drill.site import Site
 from node.errors import NodeError
 from node.ids import RandomIds
@@ -53,44 +55,69 @@ class Report(Frozen):
         return not self.violations
 
 
-def run(site: Site, plan: Plan, say: Callable[[str], None], keep: Path | None = None) -> Report:
-    """Run a drill of the row store and judge it; `keep` is where the history is written.
+def run(
+    site: Site,
+    plan: Plan,
+    say: Callable[[str], None],
+    keep: Path | None = None,
+    access: Access | None = None,
+) -> Report:
+    """Run a drill and judge it; `keep` is where the history is written. With `access` the API is used too.
 
     Raises:
         DrillFault: the drill itself cannot go on.
     """
     history = History()
-    clients = RowClients(site.seats(), history, RandomIds(), plan.clients, plan.seed)
-    clients.prepare()
+    rows = RowClients(site.seats(), history, RandomIds(), plan.clients, plan.seed)
+    rows.prepare()
+    api = ApiClients(site.seats(), access, history, plan.clients, plan.seed) if access else None
+    if api is not None:
+        api.prepare()
     if plan.ballast_mib:
         say(f"loading {plan.ballast_mib} MiB of rows")
-        clients.load(plan.ballast_mib, plan.seed)
+        rows.load(plan.ballast_mib, plan.seed)
     say(f"seed {plan.seed}: {plan.clients} clients, {plan.seconds:.0f} s of faults")
-    began_s = time.monotonic()
-    clients.start()
-    done: list[Fault] = []
-    try:
-        _hurt(site, plan, began_s, say, done)
-    finally:
-        _mend(site)
-    say("all faults are undone; waiting until every node takes writes")
-    healed_s = _settled(clients, say)
-    time.sleep(_CALM_S)
-    clients.finish()
-    held = held_by(clients.seats, _SETTLE_S)
+    done = _under_fire(site, plan, say, [rows, *([api] if api else [])])
+    held = held_by(rows.seats, _SETTLE_S)
     if keep is not None:
         history.write(keep)
     operations = history.operations()
     violations = judge(operations, held)
-    violations += [Violation(thing="clients", what=what) for what in clients.errors[:20]]
+    if api is not None:
+        violations += judge_api(operations, api.finals())
+        violations += [Violation(thing="api", what=what) for what in api.errors[:20]]
+        api.clean()
+    violations += [Violation(thing="clients", what=what) for what in rows.errors[:20]]
     report = _report(plan, operations, done, violations, next(iter(held.values())).applied_index)
     if report.acknowledged < _FEWEST_A_SECOND * plan.seconds:
         vacuous = Violation(
             thing="drill", what=f"only {report.acknowledged} writes were acknowledged"
         )
         report = msgspec.structs.replace(report, violations=(*report.violations, vacuous))
-    say(f"every node took writes {healed_s:.1f} s after the end of the faults")
     return report
+
+
+def _under_fire(
+    site: Site, plan: Plan, say: Callable[[str], None], clients: list[RowClients | ApiClients]
+) -> list[Fault]:
+    """Let the clients work while the nodes are hurt, until all is healed again."""
+    done: list[Fault] = []
+    began_s = time.monotonic()
+    for one in clients:
+        one.start()
+    try:
+        _hurt(site, plan, began_s, say, done)
+    finally:
+        _mend(site)
+    say("all faults are undone; waiting until every node takes writes")
+    for one in clients:
+        if isinstance(one, RowClients):
+            healed_s = _settled(one, say)
+            say(f"every node took writes {healed_s:.1f} s after the end of the faults")
+    time.sleep(_CALM_S)
+    for one in clients:
+        one.finish()
+    return done
 
 
 def _hurt(
@@ -151,6 +178,29 @@ def judge(operations: list[Operation], held: dict[str, Held]) -> list[Violation]
     return found
 
 
+def judge_api(operations: list[Operation], finals: Finals) -> list[Violation]:
+    """Return what is wrong with what the API answered, given what each node shows in the end."""
+    things: dict[str, list[Operation]] = {}
+    for one in operations:
+        things.setdefault(one.thing, []).append(one)
+    revisions = [one for one in operations if one.thing.startswith("revision/")]
+    found = check_registers(revisions, finals)
+    models: dict[str, tuple[object, Step]] = {
+        "name": (False, holder_step),
+        "count": (0, count_step),
+    }
+    for thing, some in sorted(things.items()):
+        start, step = models.get(thing.partition("/")[0], (None, None))
+        if step is None:
+            continue
+        try:
+            if not is_linearizable(some, start, step):
+                found.append(Violation(thing=thing, what="no order explains the answers"))
+        except TooLong:
+            continue  # proves nothing either way
+    return found
+
+
 def _report(
     plan: Plan,
     operations: list[Operation],
@@ -158,7 +208,7 @@ def _report(
     violations: list[Violation],
     entry: int,
 ) -> Report:
-    writes = [one for one in operations if one.action in ("append", "write")]
+    writes = [one for one in operations if one.action != "read"]
     acked = [one for one in writes if one.outcome == "ok"]
     ends = sorted(one.returned_s for one in acked)
     times = sorted(one.returned_s - one.invoked_s for one in acked) or [0.0]

@@ -130,7 +130,7 @@ def _register_faults(operations: Sequence[Operation], final: Sequence[str]) -> l
             steps.append(_Step(place=one.version + 1, is_read=False, operation=one))
     sightings = [one for one in operations if one.action == "read" and one.outcome == "ok"]
     seen_by = [(one.version, one.seen[0], one.node) for one in sightings if one.seen]
-    if final:
+    if final and final[1]:
         seen_by.append((int(final[0]), final[1], "the end"))
     sure = set(steps)
     for version, value, where in seen_by:

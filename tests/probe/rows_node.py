@@ -40,7 +40,7 @@ def main() -> None:
         node_id=node_id,
         credentials=lambda: files,
         addresses=told.book.get,
-        is_member=lambda one: one in told.book,
+        is_member=lambda one, _fingerprint: one in told.book,
         listen=told.book[node_id],
     )
     Rpc(peers)
