@@ -59,8 +59,22 @@ class RunningLab:
 
     def lab(self, *arguments: str) -> str:
         """Run `hedgerow lab` on this lab."""
-        argv: list[str | Path] = [self._python, "-m", "node.cli", "lab", "--dir", self.directory, *arguments]
+        argv: list[str | Path] = [
+            self._python,
+            "-m",
+            "node.cli",
+            "lab",
+            "--dir",
+            self.directory,
+            *arguments,
+        ]
         return self.run(argv, timeout_s=_START_S)
+
+    def command(self, *arguments: str) -> list[str | Path]:
+        """Return the argument list of a `hedgerow` command that asks this lab's node."""
+        name, *more = arguments
+        config = self.directory / "hedgerow.ini"
+        return [self._python, "-m", "node.cli", name, "--config", config, *more]
 
     def openstack(self, *arguments: str, cloud: str = "demo") -> str:
         """Run the unmodified `openstack` client and return what it prints."""

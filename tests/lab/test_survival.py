@@ -3,23 +3,21 @@
 HEDGEROW_LIFE_CYCLES says how many (default 8; the issue's bar is a hundred), HEDGEROW_SEED repeats a run.
 """
 
-import json
 import os
 import random
 import signal
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from node.testing.running_lab import RunningLab, wait_until
-
-pytestmark = [pytest.mark.vm, pytest.mark.timeout(3600)]
+from tests.lab.asking import persistently
 
 CYCLES = int(os.environ.get("HEDGEROW_LIFE_CYCLES", "8"))
 SEED = int(os.environ.get("HEDGEROW_SEED", str(random.SystemRandom().randrange(1 << 30))))
+pytestmark = [pytest.mark.vm, pytest.mark.timeout(900 + 60 * CYCLES)]
 
 
 def pids(lab: RunningLab, *words: str) -> list[int]:
@@ -61,32 +59,6 @@ class Killer(threading.Thread):
     def stop(self) -> None:
         self._done.set()
         self.join()
-
-
-def api(lab: RunningLab, method: str, path: str, body: object = None) -> tuple[int, object]:
-    """Send a request through the plain port, signed in as the administrator; 0 means no answer."""
-    facts = lab.facts
-    script = Path(__file__).with_name("one_request.py")
-    call = json.dumps({"url": facts["auth_url_http"], "password": facts["admin_password"],
-                       "method": method, "path": path, "body": body})  # fmt: skip
-    done = lab.attempt(["python3", script, call])
-    if done.returncode:
-        return 0, done.stderr
-    status, answer = json.loads(done.stdout)
-    return int(status), answer
-
-
-def persistently(
-    lab: RunningLab, method: str, path: str, body: object = None
-) -> tuple[int, object]:
-    """Repeat a request until something answers with other than a failure of the service."""
-    deadline = time.monotonic() + 120
-    while True:
-        status, answer = api(lab, method, path, body)
-        if status not in (0, 500, 502, 503, 504):
-            return status, answer
-        assert time.monotonic() < deadline, f"{method} {path} is not answered: {status} {answer}"
-        time.sleep(0.3)
 
 
 @pytest.fixture
