@@ -97,6 +97,13 @@ def port_release(db: "Reader", server_id: str, now_us: int) -> "Sequence[AnyOp] 
 
 
 @hookspec(firstresult=True)
+def port_move(
+    db: "Reader", server_id: str, node_id: str, now_us: int
+) -> "Sequence[AnyOp] | None":
+    """Return operations that bind the ports of a server to another node, or with "" to none."""
+
+
+@hookspec(firstresult=True)
 def port_states(db: "Reader", server_ids: Sequence[str]) -> Any:
     """Return the ports of servers: a mapping of each server id to its list of PortState (see node.contracts).
 

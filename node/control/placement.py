@@ -59,8 +59,8 @@ Weigher = Callable[[PlacementRequest, NodeRow], float]
 
 
 def alive(_request: PlacementRequest, node: NodeRow) -> bool:
-    """Take nodes that are up and not in maintenance."""
-    return node.state == "up" and not node.maintenance
+    """Take nodes that are up, not in maintenance and not about to leave."""
+    return node.state == "up" and not node.maintenance and node.want == "present"
 
 
 def choose(

@@ -1,6 +1,6 @@
 """The end of a server's console log, read from its file on this node.
 
-Bulk data: it never goes through rows. In a cluster the worker will ask the server's node for it; this is the seam.
+Bulk data: it never goes through rows. Other nodes ask the server's node for it (server_peer_api).
 """
 
 import os

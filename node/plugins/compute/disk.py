@@ -24,6 +24,10 @@ class DiskError(NodeError):
     """A disk cannot be made; the message says which and why."""
 
 
+class ImageError(DiskError):
+    """What was asked for cannot be done, here or on any other node."""
+
+
 class DiskFacts(Frozen):
     """What qemu-img says of a file."""
 
@@ -36,22 +40,25 @@ def inspect(path: Path, disk_format: str) -> DiskFacts:
     """Return facts of a disk file that stands alone.
 
     Raises:
-        DiskError: it is not of this format, damaged, encrypted, or names another file.
+        ImageError: it is not of this format, damaged, encrypted, or names another file.
     """
     if disk_format not in FORMATS:
-        raise DiskError(
+        raise ImageError(
             f"disk format {disk_format} cannot be run; convert the image to qcow2 or raw"
         )
     limits = ["prlimit", f"--as={_INFO_MEMORY_BYTES}", f"--cpu={_INFO_CPU_S}", "--"]
     argv = [*limits, "qemu-img", "info", "-U", "--output=json", "-f", disk_format, str(path)]
-    facts: dict[str, Any] = msgspec.json.decode(_run(argv, f"cannot read {path.name}"))
+    try:
+        facts: dict[str, Any] = msgspec.json.decode(_run(argv, f"cannot read {path.name}"))
+    except DiskError as error:
+        raise ImageError(error.message) from error
     special = facts.get("format-specific", {}).get("data", {})
     if any(facts.get(key) for key in ("backing-filename", "full-backing-filename")):
-        raise DiskError(f"{path.name} has a backing file, which is refused")
+        raise ImageError(f"{path.name} has a backing file, which is refused")
     if special.get("data-file"):
-        raise DiskError(f"{path.name} keeps its data in another file, which is refused")
+        raise ImageError(f"{path.name} keeps its data in another file, which is refused")
     if facts.get("encrypted") or special.get("corrupt"):
-        raise DiskError(f"{path.name} is encrypted or marked corrupt")
+        raise ImageError(f"{path.name} is encrypted or marked corrupt")
     return DiskFacts(
         format=str(facts["format"]),
         virtual_size_bytes=int(facts["virtual-size"]),

@@ -39,6 +39,7 @@ _ADMINS = (
     "servers:create:zero_disk_flavor",
     "os-extended-server-attributes",
     "os-admin-actions:reset_state",
+    "os-evacuate",
     "os-admin-actions:inject_network_info",
     "os-hosts:update",
     "os-hosts:power",

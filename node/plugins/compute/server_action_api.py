@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from node.plugins.compute import console_log, server_rules
+from node.plugins.compute import server_peer_api, server_rules
 from node.plugins.compute.checks import integer
 from node.plugins.compute.server_lookup import find
 from node.plugins.compute.server_ops import action_id, job_ops
@@ -189,9 +189,7 @@ def console_output(ctx: Context, server_id: str) -> dict[str, Any]:
     lines = None if length is None else integer(length, "length", -1)
     if not server.node_id:
         raise Conflict(f"Instance {server_id} is not ready")
-    return {
-        "output": console_log.tail(ctx.config.state_dir, server.id, None if lines == -1 else lines)
-    }
+    return {"output": server_peer_api.console_output(ctx, server, None if lines == -1 else lines)}
 
 
 def restore(ctx: Context, server_id: str) -> None:

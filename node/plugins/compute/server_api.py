@@ -131,13 +131,19 @@ def force_delete(ctx: Context, server_id: str) -> None:
     _delete(ctx, server_id, "os_compute_api:os-deferred-delete:force")
 
 
+def _node_answers(ctx: Context, node_id: str) -> bool:
+    """Return whether there is a node to undo a server: one that is down does it when it is back (ServerGone)."""
+    node = ctx.db.get(NodeRow, node_id) if node_id else None
+    return node is not None and node.state != "down"
+
+
 def _delete(ctx: Context, server_id: str, rule: str) -> None:
     def plan() -> tuple[list[AnyOp], None]:
         server = find(ctx, server_id, rule)
         server_rules.check_lock(server, is_admin=ctx.token.is_admin)
-        if server.want == "absent":
+        if server.want == "absent" and _node_answers(ctx, server.node_id):
             return [], None
-        if not server.node_id or ctx.db.get(NodeRow, server.node_id) is None:
+        if not _node_answers(ctx, server.node_id):
             return release_ops(ctx.db, ctx.hook, server, ctx.now()), None
         action = ServerAction(
             id=ctx.ids.uuid(),

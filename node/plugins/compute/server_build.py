@@ -11,7 +11,7 @@ import msgspec
 
 from node.plugins.compute import disk, names
 from node.plugins.compute.config_drive import make_config_drive
-from node.plugins.compute.disk import DiskError
+from node.plugins.compute.disk import DiskError, ImageError
 from node.plugins.compute.domain_xml import DomainPlan
 from node.plugins.compute.host import architecture
 from node.plugins.compute.hypervisor_config import HypervisorSection
@@ -86,7 +86,7 @@ class ServerBuilder:
 
     def _make_root(self, server: Server, flavor: FlavorFacts, root: Path) -> None:
         if not server.image_id:
-            raise DiskError(
+            raise ImageError(
                 f"server {server.id} boots from a volume, which this node cannot do yet"
             )
         source = (
@@ -95,7 +95,8 @@ class ServerBuilder:
         try:
             base, facts = self._files.keep_base(server.id, server.image_id, source)
         except DiskError as error:
-            raise DiskError(f"Image {server.image_id} cannot be used: {error.message}") from error
+            message = f"Image {server.image_id} cannot be used: {error.message}"
+            raise type(error)(message) from error
         finally:
             if source is not None:
                 source.release()

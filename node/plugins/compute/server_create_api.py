@@ -18,7 +18,7 @@ from node.plugins.compute.faults import field_error
 from node.plugins.compute.link_view import self_links
 from node.plugins.compute.server_body import CreateBody, NewServer, check_networks, check_version
 from node.plugins.compute.server_ops import action_id, claim_ops, quota_ops
-from node.plugins.compute.server_placement import Place, place, zones
+from node.plugins.compute.server_placement import Place, Placer, place, zones
 from node.plugins.compute.tables import (
     Flavor,
     Keypair,
@@ -279,7 +279,7 @@ def _plan(ctx: Context, order: Order, server: Server, full: set[str]) -> tuple[l
     flavor = server.flavor
     assert flavor is not None
     group = ctx.db.get(ServerGroup, server.group_id) if server.group_id else None
-    found = place(ctx, flavor, order.zone, order.hints, group, full)
+    found = place(Placer.of(ctx), flavor, order.zone, order.hints, group, full)
     ops = quota_ops(server.project_id, flavor, 1, order.limits)
     if found is None:
         server = msgspec.structs.replace(
@@ -289,7 +289,10 @@ def _plan(ctx: Context, order: Order, server: Server, full: set[str]) -> tuple[l
     else:
         plan = _ports(ctx, order, server, found)
         server = msgspec.structs.replace(
-            server, node_id=found.node.id, port_ids=list(plan.port_ids if plan else ())
+            server,
+            node_id=found.node.id,
+            requested_node=found.node.id if "force_host" in order.hints else "",
+            port_ids=list(plan.port_ids if plan else ()),
         )
         ops += claim_ops(found.node.id, flavor, 1, found.limits)
         ops += plan.ops if plan else ()

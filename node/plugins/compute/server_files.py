@@ -7,6 +7,7 @@ request: what is found without a row is left alone and listed.
 
 import contextlib
 import threading
+import time
 from pathlib import Path
 
 import msgspec
@@ -16,6 +17,7 @@ from node.plugins.compute.disk import DiskError, DiskFacts
 from node.sdk import Frozen, ImageSource
 
 _RECORD = "server.json"
+_ASIDE = ".aside-"
 
 
 class ServerRecord(Frozen):
@@ -29,6 +31,14 @@ class ServerRecord(Frozen):
     """Last job that started the guest."""
     boot_id: str = ""
     """Boot of the machine in which the guest was last started."""
+
+
+def _base_of(directory: Path) -> str:
+    """Return the base that a directory's record names; an unreadable record names none."""
+    try:
+        return msgspec.json.decode((directory / _RECORD).read_bytes(), type=ServerRecord).base
+    except (OSError, msgspec.DecodeError):
+        return ""
 
 
 class ServerFiles:
@@ -123,12 +133,20 @@ class ServerFiles:
         disk.erase_tree(names.server_dir(self._state_dir, server_id))
         self.drop_base(base)
 
+    def set_aside(self, server_id: str) -> None:
+        """Move a server's directory out of the way without erasing it; a base that it rests on stays."""
+        source = names.server_dir(self._state_dir, server_id)
+        if source.is_dir():
+            source.rename(self._root / f"{_ASIDE}{server_id}.{time.time_ns()}")
+
     def drop_base(self, base: str) -> None:
         """Remove a base file that no server rests on."""
         if not base or "/" in base:
             return
         with self._lock:
             if any(self.record(server_id).base == base for server_id in self.server_ids()):
+                return
+            if any(_base_of(path) == base for path in self._root.glob(f"{_ASIDE}*")):
                 return
             with contextlib.suppress(OSError):
                 (self._bases / base).unlink(missing_ok=True)

@@ -64,6 +64,7 @@ class ServerJobs:
         self._verbs: dict[str, Callable[[Server], Outcome]] = {
             "build": self._build,
             "rebuild": self._rebuild,
+            "evacuate": self._rebuild,
             "start": self.boot,
             "stop": self._stop,
             "reboot_soft": self._reboot_soft,
@@ -121,7 +122,9 @@ class ServerJobs:
             self._builder.make_disks(server)
         except Unavailable as error:
             if self._late(server, "image", self._section.image_timeout_s):
-                raise HypervisorRefused(f"the image did not come in time: {error.message}") from error
+                raise HypervisorRefused(
+                    f"the image did not come in time: {error.message}"
+                ) from error
             return Waiting(again_s=_IMAGE_POLL_S, step="block_device_mapping")
         return None
 

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Sequence
 from typing import Any
 
-from node.plugins.compute.tables import Server, ServerExtra, ServerGone
+from node.plugins.compute.tables import ComputeService, Server, ServerExtra, ServerGone
 from node.sdk import Context, Frozen, NodeRow, NotFound, PortState
 
 
@@ -14,6 +14,18 @@ class Surroundings(Frozen):
     nodes: dict[str, NodeRow]
     ports: dict[str, list[PortState]]
     extras: dict[str, ServerExtra]
+    services: dict[str, ComputeService] = {}
+
+    def host_status(self, node_id: str) -> str:
+        """Return the state of a node in the words of `host_status`; "" for none."""
+        node, service = self.nodes.get(node_id), self.services.get(node_id)
+        if node is None:
+            return ""
+        if node.state == "down" or (service is not None and service.forced_down):
+            return "DOWN"
+        if node.state != "up":
+            return "UNKNOWN"
+        return "MAINTENANCE" if service is not None and service.disabled else "UP"
 
 
 def find(ctx: Context, server_id: str, rule: str = "") -> Server:
@@ -59,6 +71,7 @@ def surroundings(ctx: Context, servers: Sequence[Server], *, extras: bool) -> Su
         nodes={node.id: node for node in ctx.db.rows(NodeRow)},
         ports=ports_of(ctx, servers),
         extras={extra.id: extra for extra in found},
+        services={row.id: row for row in ctx.db.rows(ComputeService)},
     )
 
 

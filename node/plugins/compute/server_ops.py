@@ -25,6 +25,7 @@ EVENTS = {
     "stop": "compute_stop_instance",
     "reboot": "compute_reboot_instance",
     "rebuild": "compute_rebuild_instance",
+    "evacuate": "compute_rebuild_instance",
     "delete": "compute_terminate_instance",
     "pause": "compute_pause_instance",
     "unpause": "compute_unpause_instance",
@@ -84,16 +85,15 @@ def job_ops(
     server: Server, rule: ActionRule, action: ServerAction, now_us: int, **more: Any
 ) -> list[AnyOp]:
     """Return the operations that give a server its next job; `more` are further fields to set."""
-    fields: dict[str, Any] = {
-        "job": server.job + 1,
-        "job_kind": rule.kind,
-        "override": "",
-        "updated_at": now_us,
-        **more,
-    }
+    fields = {**job_fields(server, rule, now_us), **more}
     if rule.want:
         fields["want"] = rule.want
     return [check(server), patch(Server, server.id, **fields), insert(action)]
+
+
+def job_fields(server: Server, rule: ActionRule, now_us: int) -> dict[str, Any]:
+    """Return the columns that give a server its next job."""
+    return {"job": server.job + 1, "job_kind": rule.kind, "override": "", "updated_at": now_us}
 
 
 def job_done_ops(  # noqa: PLR0913

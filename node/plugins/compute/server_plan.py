@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from node.plugins.compute import names
-from node.plugins.compute.disk import DiskError
+from node.plugins.compute.disk import DiskError, ImageError
 from node.plugins.compute.domain_xml import DiskPlan, DomainPlan, InterfacePlan
 from node.plugins.compute.hypervisor_config import HypervisorSection
 from node.plugins.compute.tables import FlavorFacts, Server
@@ -26,12 +26,12 @@ def root_size_bytes(flavor: FlavorFacts, virtual_size_bytes: int) -> int:
     """Return the size of the root disk.
 
     Raises:
-        DiskError: the flavor's disk is smaller than the image.
+        ImageError: the flavor's disk is smaller than the image.
     """
     if flavor.disk_gib == 0:
         return virtual_size_bytes
     if flavor.disk_gib * _GIB < virtual_size_bytes:
-        raise DiskError(
+        raise ImageError(
             "Flavor's disk is too small for requested image. "
             f"Flavor disk is {flavor.disk_gib * _GIB} bytes, image is {virtual_size_bytes} bytes."
         )

@@ -16,6 +16,7 @@ TASKS: Mapping[str, str] = MappingProxyType(
         "reboot_soft": "rebooting",
         "reboot_hard": "rebooting_hard",
         "rebuild": "rebuilding",
+        "evacuate": "rebuilding",
         "pause": "pausing",
         "unpause": "unpausing",
         "suspend": "suspending",
@@ -150,6 +151,12 @@ RULES: Mapping[str, ActionRule] = MappingProxyType(
             states=frozenset({"active", "stopped", "error"}),
             kind="rebuild",
             action="rebuild",
+        ),
+        "evacuate": ActionRule(
+            name="evacuate",
+            states=frozenset({"active", "stopped", "error"}),
+            kind="evacuate",
+            action="evacuate",
         ),
         "pause": ActionRule(
             name="pause", states=frozenset({"active"}), kind="pause", action="pause"

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from typing import ClassVar
 
 from node.plugins.compute import console, names
-from node.plugins.compute.disk import DiskError
+from node.plugins.compute.disk import DiskError, ImageError
 from node.plugins.compute.drivers.hypervisor import (
     DomainState,
     Hypervisor,
@@ -23,12 +23,15 @@ from node.plugins.compute.host import boot_id
 from node.plugins.compute.hypervisor_config import HypervisorSection
 from node.plugins.compute.server_files import ServerFiles
 from node.plugins.compute.server_jobs import Ended, ServerJobs, Waiting
+from node.plugins.compute.server_move import retry_ops
 from node.plugins.compute.server_ops import job_done_ops, release_ops
-from node.plugins.compute.tables import Server
+from node.plugins.compute.server_placement import Placer
+from node.plugins.compute.tables import Server, ServerGone
 from node.sdk import AnyOp, Control, Done, Reconciler, Row, check, patch
 
 log = logging.getLogger("hedgerow.compute")
 
+_NO_LEASE_S = 5.0
 _ROOM_BYTES = 64 << 20
 """How much a disk must have before guests that filled it go on."""
 _HALTED_S = 5.0
@@ -44,6 +47,7 @@ class ServerSync(Reconciler):
     watches: ClassVar[tuple[type[Row], ...]] = (Server,)
     resync_s: ClassVar[float] = 30.0
     workers: ClassVar[int] = 4
+    watches_lease: ClassVar[bool] = True
 
     def __init__(
         self, control: Control, hypervisor: Hypervisor, files: ServerFiles, jobs: ServerJobs
@@ -73,9 +77,10 @@ class ServerSync(Reconciler):
         return sorted(found)
 
     def affected(self, row_type: type[Row], id: str) -> Iterable[str]:
-        """Return the server itself when it is this node's."""
+        """Return the server itself when it is this node's, or was."""
         row = self.control.db.get(Server, id) if row_type is Server else None
-        return [id] if row is not None and row.node_id == self.control.node_id else []
+        here = row is not None and row.node_id == self.control.node_id
+        return [id] if here or self._files.exists(id) else []
 
     def reconcile(self, key: str) -> Done:
         """Look at one server and take its next step."""
@@ -85,6 +90,10 @@ class ServerSync(Reconciler):
         self._strangers.discard(key)
         if server.want == "absent":
             return self._remove(server)
+        if not self.control.lease_valid():
+            return Done(
+                again_s=_NO_LEASE_S
+            )  # another node may have it by now: guests go on, none is started
         if server.job_done < server.job:
             return self._work(server)
         return self._observe(server)
@@ -135,6 +144,11 @@ class ServerSync(Reconciler):
             "job %s failed: %s", server.job_kind, error.message, extra={"server": server.id}
         )
         self._jobs.forget(server)
+        now = self.control.clock.now_us()
+        if not isinstance(error, ImageError) and (ops := self._elsewhere(server, now)):
+            log.info("another node builds it", extra={"server": server.id})
+            self._clear(server.id)
+            return Done(ops=ops)
         # A server that runs, or could, is not lost because one job of it failed.
         have, power = "error", 0
         if server.job_kind in {"stop", "pause", "unpause", "suspend"}:
@@ -144,7 +158,7 @@ class ServerSync(Reconciler):
             ops=job_done_ops(
                 self.control.db,
                 server,
-                self.control.clock.now_us(),
+                now,
                 have=have,
                 power=power,
                 fault=error.message,
@@ -152,6 +166,13 @@ class ServerSync(Reconciler):
                 job=server.job,
             )
         )
+
+    def _elsewhere(self, server: Server, now_us: int) -> list[AnyOp]:
+        """Return the operations that have another node build a server; none where no other node may."""
+        fresh = self.control.db.get(Server, server.id)  # it was reported on since it was read
+        if fresh is None or fresh.want == "absent" or fresh.job != server.job:
+            return []
+        return retry_ops(Placer.of(self.control), fresh, now_us)
 
     def _observe(self, server: Server) -> Done:
         state = self._hypervisor.state(server.id)
@@ -206,10 +227,14 @@ class ServerSync(Reconciler):
         fields = {"have": outcome.have, "power": outcome.power, "updated_at": now}
         return Done(ops=[check(server), patch(Server, server.id, **fields)])
 
+    def _clear(self, server_id: str) -> None:
+        """Remove what there is of a server here."""
+        self._hypervisor.destroy(server_id)
+        self._hypervisor.undefine(server_id)
+        self._files.remove(server_id)
+
     def _remove(self, server: Server) -> Done:
-        self._hypervisor.destroy(server.id)
-        self._hypervisor.undefine(server.id)
-        self._files.remove(server.id)
+        self._clear(server.id)
         self._jobs.forget(server)
         log.info("server removed", extra={"server": server.id})
         ops = release_ops(self.control.db, self.control.hook, server, self.control.clock.now_us())
@@ -217,6 +242,8 @@ class ServerSync(Reconciler):
 
     def _stranger(self, key: str) -> Done:
         found = self._files.exists(key) or self._hypervisor.state(key) is not None
+        if found and self._settled(key):
+            found = False
         if found and key not in self._strangers:
             self._strangers.add(key)
             log.warning(
@@ -225,6 +252,31 @@ class ServerSync(Reconciler):
         if not found:
             self._strangers.discard(key)
         return Done()
+
+    def _settled(self, key: str) -> bool:
+        """Give up what rows say is not this node's any more; say whether they do.
+
+        Only rows that name the server count: one that was moved away while this node was down, or deleted.
+        """
+        server = self.control.db.get(Server, key)
+        own = self.control.node_id
+        if server is not None:
+            if not server.node_id or server.old_node_id == own:
+                return False
+            log.warning(
+                "the server lives on another node now: its domain ends here, its files are set aside",
+                extra={"server": key, "lives_on": server.node_id},
+            )
+            self._hypervisor.destroy(key)
+            self._hypervisor.undefine(key)
+            self._files.set_aside(key)
+            return True
+        gone = self.control.db.get(ServerGone, key)
+        if gone is None or gone.node_id != own:
+            return False
+        log.info("the server was deleted while this node was away", extra={"server": key})
+        self._clear(key)
+        return True
 
 
 def _seen(state: DomainState | None, have: str) -> tuple[str, int]:

@@ -101,7 +101,7 @@ def detail(ctx: Context, server: Server, around: Surroundings, seen: Rights) -> 
     elif ctx.microversion >= (2, 90):
         body["OS-EXT-SRV-ATTR:hostname"] = server.hostname
     if ctx.microversion >= (2, 16) and seen.host_status:
-        body["host_status"] = "" if node is None else "UP" if node.state == "up" else "DOWN"
+        body["host_status"] = around.host_status(server.node_id)
     return body
 
 

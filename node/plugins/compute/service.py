@@ -17,9 +17,11 @@ from node.plugins.compute import (
     server_address_api,
     server_api,
     server_create_api,
+    server_evacuate_api,
     server_group_api,
     server_history_api,
     server_metadata_api,
+    server_peer_api,
     server_rebuild_api,
     usage_api,
     version_api,
@@ -42,9 +44,11 @@ _ROUTES = (
     *server_address_api.ROUTES,
     *server_api.ROUTES,
     *server_create_api.ROUTES,
+    *server_evacuate_api.ROUTES,
     *server_group_api.ROUTES,
     *server_history_api.ROUTES,
     *server_metadata_api.ROUTES,
+    *server_peer_api.ROUTES,
     *server_rebuild_api.ROUTES,
     *guest_password.ROUTES,
     *usage_api.ROUTES,
@@ -56,7 +60,7 @@ def _legacy(routes: tuple[Route, ...]) -> tuple[Route, ...]:
     return tuple(
         msgspec.structs.replace(route, path=route.path.replace("/v2.1", "/v2", 1))
         for route in routes
-        if route.since is None
+        if route.since is None and not route.peers_only
     )
 
 

@@ -1,7 +1,9 @@
 """Rows of compute, and who writes which column.
 
 One writer a column. *Handlers* (API workers) write what is wished; the *node* named in `Server.node_id` writes
-what is. A server without a node (`node_id == ""`: nothing could take it) belongs to the handlers alone.
+what is. A node that cannot build a server hands it to another one itself. A node that finds a domain of a server
+that lives elsewhere by now (it was down, and the server was evacuated) ends the domain and sets its files aside.
+A server without a node (`node_id == ""`: nothing could take it) belongs to the handlers alone.
 
 How a server is driven, in one paragraph: `want` is the state that the server should be kept in (`active`,
 `stopped`, `absent`). Everything that is an event rather than a state (build, start, stop, reboot, rebuild, …)
@@ -118,13 +120,19 @@ class Server(Resource, kw_only=True):
     job: int = 0
     """Number of the newest job; 1 is the build."""
     job_kind: str = ""
-    """build, start, stop, reboot_soft, reboot_hard, rebuild, pause, unpause, suspend, resume."""
+    """build, start, stop, reboot_soft, reboot_hard, rebuild, evacuate, pause, unpause, suspend, resume."""
+    requested_node: str = ""
+    """Node that was asked for by name: the server is built there or nowhere."""
+    old_node_id: str = ""
+    """While a server moves, or its move waits to be confirmed: the node that has its disks from before."""
     override: str = ""
     """active or error: set by os-resetState, hides `have` until the next job."""
 
     # --- written by the node -------------------------------------------------------------------------------
     job_done: int = 0
     """Number of the last job that ended, well or not."""
+    tried: list[str] = msgspec.field(default_factory=list)
+    """Nodes that could not build it."""
     job_step: str = ""
     """Finer word of a running build: networking, block_device_mapping, spawning; may stay empty."""
     power: int = 0

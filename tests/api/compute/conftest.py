@@ -33,6 +33,7 @@ class ServerPort(sdk.Row, kw_only=True):
 
     server_id: str
     address: str
+    node_id: str = ""
 
 
 class FakeNetwork:
@@ -54,7 +55,13 @@ class FakeNetwork:
             address = wish.fixed_ip or next(free)
             taken.add(address)
             ids.append(ctx.ids.uuid())
-            ops.append(insert(ServerPort(id=ids[-1], server_id=request.server_id, address=address)))
+            row = ServerPort(
+                id=ids[-1],
+                server_id=request.server_id,
+                address=address,
+                node_id=request.node_id,
+            )
+            ops.append(insert(row))
         return PortPlan(ops=tuple(ops), port_ids=tuple(ids), created=(True,) * len(ids))
 
     @hookimpl
@@ -62,6 +69,11 @@ class FakeNetwork:
         return [
             sdk.delete(ServerPort, port.id) for port in db.rows(ServerPort, server_id=server_id)
         ]
+
+    @hookimpl
+    def port_move(self, db: sdk.Reader, server_id: str, node_id: str) -> list[Any]:
+        ports = db.rows(ServerPort, server_id=server_id)
+        return [sdk.patch(ServerPort, port.id, node_id=node_id) for port in ports]
 
     @hookimpl
     def port_states(self, db: sdk.Reader, server_ids: Sequence[str]) -> dict[str, list[PortState]]:

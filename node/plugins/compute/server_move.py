@@ -1,0 +1,49 @@
+"""A server gets another node: its claim, its ports and its row go there together or not at all."""
+
+from typing import Any
+
+from node.plugins.compute.server_ops import claim_ops
+from node.plugins.compute.server_placement import Place, Placer, place
+from node.plugins.compute.tables import Server, ServerGroup
+from node.sdk import AnyOp, Reader, check, patch
+
+MAX_BUILDS = 3
+"""On how many nodes a server is built at most."""
+
+
+def other_place(by: Placer, server: Server, without: set[str], host: str = "") -> Place | None:
+    """Return the best node for a server that is there already, or None; `host` names the only one."""
+    assert server.flavor is not None
+    group = by.db.get(ServerGroup, server.group_id) if server.group_id else None
+    hints = {**server.hints, **({"force_host": [host]} if host else {})}
+    return place(by, server.flavor, server.requested_zone, hints, group, without, server.id)
+
+
+def move_ops(
+    db: Reader, hook: Any, server: Server, found: Place, now_us: int, **fields: Any
+) -> list[AnyOp]:
+    """Return the operations that give a server another node; `fields` are further columns to set.
+
+    They hold only while the node is as it was when it was chosen: not down meanwhile.
+    """
+    assert server.flavor is not None
+    ops: list[AnyOp] = [check(server), check(found.node)]
+    if server.node_id:
+        ops += claim_ops(server.node_id, server.flavor, -1, {})
+    ops += claim_ops(found.node.id, server.flavor, 1, found.limits)
+    ops += hook.port_move(db=db, server_id=server.id, node_id=found.node.id, now_us=now_us) or ()
+    changes = {"node_id": found.node.id, "updated_at": now_us, **fields}
+    ops.append(patch(Server, server.id, **changes))
+    return ops
+
+
+def retry_ops(by: Placer, server: Server, now_us: int) -> list[AnyOp]:
+    """Return the operations that have another node build a server; none where no other node may."""
+    tried = {*server.tried, server.node_id}
+    if server.job_kind != "build" or server.requested_node or len(tried) >= MAX_BUILDS:
+        return []
+    found = other_place(by, server, tried)
+    if found is None:
+        return []
+    fields = {"tried": sorted(tried), "have": "", "job_step": "", "power": 0}
+    return move_ops(by.db, by.hook, server, found, now_us, **fields)
