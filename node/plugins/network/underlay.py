@@ -1,6 +1,6 @@
 """What this node tells of its wires: facts of its row."""
 
-from pathlib import Path
+import socket
 
 import pyroute2
 
@@ -19,7 +19,7 @@ def facts(control: Control) -> dict[str, str]:
     mtu = section.underlay_mtu_bytes or (link_mtu(row.address) if row and row.address else 0)
     if mtu:
         found[MTU_FACT] = str(mtu)
-    if section.public_interface and Path("/sys/class/net", section.public_interface).exists():
+    if section.public_interface in {name for _index, name in socket.if_nameindex()}:
         found[PUBLIC_FACT] = section.public_interface
     return found
 
