@@ -31,7 +31,7 @@ from node.cluster.join_messages import (
 from node.cluster.peers import Address, PeerNetwork
 from node.cluster.pending import Pin
 from node.cluster.proof import Claim, Standing
-from node.cluster.self_claim import seeds_of
+from node.cluster.self_claim import claim_of, seeds_of
 from node.cluster.token import Token, read
 from node.cluster.trust import Trust
 from node.cluster.vow_file import VowFile

@@ -115,7 +115,7 @@ def parse(text: str) -> Token:
     if hashlib.sha256(body).digest()[:_SUM_BYTES] != checksum:
         raise BadRequest("The token has a wrong character in it: copy it again")
     cluster, token_id, secret, founders, expires_at = _BODY.unpack(body)
-    if founders not in FOUNDERS:
+    if founders not in (JOIN_ONLY, *FOUNDERS):
         raise BadRequest(
             f"The token wants {founders} founders, and a cluster begins with 1, 3 or 5"
         )
