@@ -1,6 +1,7 @@
 """Changes of who votes and who leads: one at a time, each with one answer. Used from the loop thread only.
 
-Hard part: the library takes several changes at once, and a node that is added before it follows the log halts all writes.
+Hard part: the library takes several changes at once, and a node that is added before it follows the log halts all
+writes.
 """
 
 import time

@@ -9,10 +9,15 @@ from pysyncobj.config import SERIALIZER_STATE
 from pysyncobj.node import Node
 
 from node.cluster.journal import Entry, SqliteJournal
+from node.errors import NodeError
 
 _RETRY_CHECKPOINT_S = 10.0
 
 _log = logging.getLogger(__name__)
+
+
+class ClusterFault(NodeError):
+    """The consensus part cannot start or go on; the message says what to do."""
 
 
 class StateMachine(Protocol):
@@ -81,3 +86,33 @@ class SnapSerializer:
 
     def cancelTransmisstion(self, transmission_id: object) -> None:  # noqa: N802
         """Do nothing: nothing is under way."""
+
+
+def finish_install(machine: StateMachine, journal: SqliteJournal) -> None:
+    """Finish what a crash interrupted while the state was being replaced."""
+    coming = journal.coming
+    if coming is None:
+        return
+    if machine.applied_index == coming.index:
+        journal.begin_anew(coming)
+    else:
+        journal.expect(None)
+
+
+def check_state(machine: StateMachine, journal: SqliteJournal) -> None:
+    """Refuse a state and a log that do not belong together.
+
+    Raises:
+        ClusterFault: the state is older than the log's start or newer than its end.
+    """
+    last = journal.last_index
+    if machine.applied_index < journal.applied_floor:
+        raise ClusterFault(
+            f"The state ends at entry {machine.applied_index}, the log begins after {journal.applied_floor}: "
+            "restore the state from a snapshot, or let the node join anew"
+        )
+    if machine.applied_index > last:
+        raise ClusterFault(
+            f"The state holds entry {machine.applied_index}, the log ends at {last}: the log was lost; "
+            "restore both, or let the node join anew"
+        )

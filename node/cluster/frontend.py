@@ -15,8 +15,8 @@ from typing import Any
 
 from pysyncobj.poller import POLL_EVENT_TYPE
 
-from node.cluster.proposals import Proposals
 from node.cluster.library import ClusterFault
+from node.cluster.proposals import Proposals
 from node.cluster.wire import LENGTH, Code, FrameError, decode_request, frame, split
 
 _READ_BYTES = 256 * 1024

@@ -8,11 +8,12 @@ import pysyncobj.syncobj as library
 from pysyncobj import SyncObjConf
 from pysyncobj.version import VERSION
 
-from node.cluster.compaction import SnapSerializer
+from node.cluster.compaction import ClusterFault, SnapSerializer
 from node.cluster.journal import SqliteJournal
 from node.cluster.poller import EpollPoller
 from node.cluster.settings import RaftSettings
-from node.errors import NodeError
+
+__all__ = ["MAX_ENTRY_BYTES", "ClusterFault", "check_library", "configuration", "replaced"]
 
 PINNED_VERSION = "0.3.17"
 _PRIVATE_METHODS = (
@@ -54,10 +55,6 @@ _CALLS = (("applyLogEntries", "doApplyCommand"), ("changeCluster", "doChangeClus
 MAX_ENTRY_BYTES = 1024 * 1024
 
 _construction = threading.Lock()
-
-
-class ClusterFault(NodeError):
-    """The consensus part cannot start or go on; the message says what to do."""
 
 
 def check_library(version: str = VERSION, sync_obj: type = library.SyncObj) -> None:

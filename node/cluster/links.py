@@ -1,8 +1,9 @@
 """One link to each other node, for messages about the log, served by the loop thread's poller.
 
-Hard part: nothing here may block the loop. Links are dialed in threads of their own and arrive through a queue; sends go
-into a bounded buffer. Two nodes may dial each other at the same moment: both keep the link that the lesser id dialed. A
-link on which nothing came for a while is dead, whatever TCP thinks of it: after a cut TCP would wait for tens of seconds.
+Hard part: nothing here may block the loop. Links are dialed in threads of their own and arrive through a queue; sends
+go into a bounded buffer. Two nodes may dial each other at the same moment: both keep the link that the lesser id
+dialed. A link on which nothing came for a while is dead, whatever TCP thinks of it: after a cut TCP would wait for tens
+of seconds.
 """
 
 import contextlib
@@ -20,6 +21,7 @@ from pysyncobj.poller import POLL_EVENT_TYPE
 from node.cluster.messages import Message, decode, encode, take_frames
 from node.cluster.peers import Handler, Link
 from node.cluster.poller import EpollPoller
+from node.cluster.settings import RaftSettings
 from node.cluster.wire import FrameError
 from node.errors import NodeError
 
@@ -88,8 +90,9 @@ class _Open:
 class Links:
     """All links of one node. Used from the loop thread only, but for what the network calls."""
 
-    def __init__(self, node_id: str, network: Network, poller: EpollPoller) -> None:
-        self._node_id = node_id
+    def __init__(self, settings: RaftSettings, network: Network, poller: EpollPoller) -> None:
+        self._node_id = settings.node_id
+        self._protocol = f"{PROTOCOL}/{settings.epoch}"
         self._network = network
         self._poller = poller
         self._receiver: Receiver | None = None
@@ -107,7 +110,7 @@ class Links:
         """Take links from now on."""
         self._receiver = receiver
         self._poller.subscribe(self._bell, self._on_bell, POLL_EVENT_TYPE.READ)
-        self._network.serve(PROTOCOL, self._accepted)
+        self._network.serve(self._protocol, self._accepted)
 
     def want(self, node_ids: set[str]) -> None:
         """Keep a link to each of these nodes; links that others made stay as they are."""
@@ -174,7 +177,7 @@ class Links:
 
     def _dial(self, node_id: str) -> None:
         try:
-            link = self._network.dial(node_id, PROTOCOL, _DIAL_TIMEOUT_S)
+            link = self._network.dial(node_id, self._protocol, _DIAL_TIMEOUT_S)
         except (NodeError, OSError) as error:
             _log.debug("No link to node %s: %s", node_id, error)
             self._ring(lambda: self._failed.append(node_id))
@@ -292,11 +295,11 @@ class Links:
         except (ssl.SSLWantReadError, ssl.SSLWantWriteError, BlockingIOError):
             pass
         except (OSError, ValueError):
-            self._end_later(node_id, one)
+            self._end_later(one)
             return
         if len(one.unsent) > _MOST_UNSENT_BYTES:
             _log.warning("Node %s takes too little: its link is ended", node_id)
-            self._end_later(node_id, one)
+            self._end_later(one)
             return
         self._watch(node_id, one)
         limit = _EASED_BYTES if one.choked else _CHOKED_BYTES
@@ -305,7 +308,7 @@ class Links:
             if self._receiver is not None:
                 self._receiver.choked(node_id, choked=one.choked)
 
-    def _end_later(self, node_id: str, one: _Open) -> None:
+    def _end_later(self, one: _Open) -> None:
         """End a link after the call that found it broken: the caller may be deep inside the library."""
         one.unsent.clear()
         one.heard_s = 0.0

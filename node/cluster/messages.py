@@ -1,7 +1,7 @@
 """What nodes tell each other about the log: four length bytes, then a msgpack map with its type.
 
-Each message has fixed fields and types; a message that is none of these ends the link. Unknown fields, of a later version,
-are passed over. Field names are the library's own.
+Each message has fixed fields and types; a message that is none of these ends the link. Unknown fields, of a later
+version, are passed over. Field names are the library's own.
 """
 
 from typing import Any
@@ -20,19 +20,25 @@ class _Typed(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
 
 
 class AppendEntries(_Typed, frozen=True, kw_only=True, tag="append_entries"):
+    """Entries after a previous one, or, without one, a sign of life of the leader."""
+
     commit_index: int
-    prevLogIdx: int | msgspec.UnsetType = msgspec.UNSET
-    prevLogTerm: int | msgspec.UnsetType = msgspec.UNSET
+    prevLogIdx: int | msgspec.UnsetType = msgspec.UNSET  # noqa: N815
+    prevLogTerm: int | msgspec.UnsetType = msgspec.UNSET  # noqa: N815
     entries: list[tuple[bytes, int, int]] = []
 
 
 class NextNodeIdx(_Typed, frozen=True, kw_only=True, tag="next_node_idx"):
+    """The acknowledgement of an append."""
+
     next_node_idx: int
     reset: bool
     success: bool
 
 
 class RequestVote(_Typed, frozen=True, kw_only=True, tag="request_vote"):
+    """A candidate asks for a vote."""
+
     last_log_index: int
     last_log_term: int
 
@@ -46,11 +52,15 @@ class TimeoutNow(_Typed, frozen=True, kw_only=True, tag="timeout_now"):
 
 
 class ApplyCommand(_Typed, frozen=True, kw_only=True, tag="apply_command"):
+    """Asks the leader to append an entry."""
+
     command: bytes
     request_id: int
 
 
 class ApplyCommandResponse(_Typed, frozen=True, kw_only=True, tag="apply_command_response"):
+    """Where the leader put it, or why not."""
+
     request_id: int
     log_idx: int | msgspec.UnsetType = msgspec.UNSET
     log_term: int | msgspec.UnsetType = msgspec.UNSET
@@ -70,6 +80,8 @@ class PreVote(_Typed, frozen=True, kw_only=True, tag="pre_vote"):
 
 
 class PreVoteReply(_Typed, frozen=True, kw_only=True, tag="pre_vote_reply"):
+    """Whether it could, for this node."""
+
     round: int
     granted: bool
 
@@ -81,6 +93,8 @@ class LeaderCheck(_Typed, frozen=True, kw_only=True, tag="leader_check"):
 
 
 class LeaderCheckReply(_Typed, frozen=True, kw_only=True, tag="leader_check_reply"):
+    """It is."""
+
     round: int
 
 
@@ -91,6 +105,8 @@ class ReadIndex(_Typed, frozen=True, kw_only=True, tag="read_index"):
 
 
 class ReadIndexReply(_Typed, frozen=True, kw_only=True, tag="read_index_reply"):
+    """That far."""
+
     request_id: int
     index: int
 

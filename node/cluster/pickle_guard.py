@@ -37,4 +37,3 @@ def install() -> None:
     """Make the library read its pickles through the guard; its own fallback reader goes too."""
     library_pickle.loads = guarded_loads
     library_pickle.load = guarded_load
-

@@ -1,8 +1,8 @@
 """Whether an election may begin: first ask, then stand.
 
-Hard part: a node that comes back from a cut or a stall has missed heartbeats that were sent. In plain Raft it would raise
-the term and depose a healthy leader. Here it asks the others first whether they too miss their leader and whether its
-log would do; only with a majority the library's election deadline is let pass. Whoever hears its leader, says no.
+Hard part: a node that comes back from a cut or a stall has missed heartbeats that were sent. In plain Raft it would
+raise the term and depose a healthy leader. Here it asks the others first whether they too miss their leader and whether
+its log would do; only with a majority the library's election deadline is let pass. Whoever hears its leader, says no.
 """
 
 import random

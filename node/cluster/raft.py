@@ -16,35 +16,30 @@ import secrets
 import struct
 import time
 from collections.abc import Callable
-from typing import Any, Literal, Protocol
+from typing import Protocol
 
-import pysyncobj.syncobj as library
 from pysyncobj.config import FAIL_REASON
 from pysyncobj.node import Node
 
 from node.cluster import pickle_guard
-from node.cluster.catchup import LogStart
-from node.cluster.compaction import SnapSerializer, StateMachine
+from node.cluster.compaction import SnapSerializer, StateMachine, check_state, finish_install
 from node.cluster.journal import SqliteJournal
 from node.cluster.library import ClusterFault, check_library, configuration, replaced
+from node.cluster.member import ROLES, LogMember
 from node.cluster.messages import Message
 from node.cluster.poller import EpollPoller
 from node.cluster.prevote import LogEnd, PreVotes
 from node.cluster.reads import Reads
+from node.cluster.seams import NoWire, Wire
 from node.cluster.settings import RaftSettings
-from node.cluster.transport import NoWire, RaftTransport, Wire
-from node.cluster.voters import Verb, change_of, encode_change
+from node.cluster.transport import RaftTransport
 
 _REGULAR = 0
-_MEMBERSHIP = 2
 _HEADER = struct.Struct(">BQQ")
 _COMMAND_VERSION = 1
 _STOOD_STILL_S = 0.5
 _CATCH_BREATH_S = 0.3
 _SLOW_FOR_S = 30.0
-
-Role = Literal["follower", "candidate", "leader"]
-_ROLES: tuple[Role, ...] = ("follower", "candidate", "leader")
 
 
 class Watcher(Protocol):
@@ -60,8 +55,8 @@ class Watcher(Protocol):
         """Learn that an entry changed the state."""
 
 
-class RaftNode(library.SyncObj):  # type: ignore[misc]
-    """One member of the log, driven by `step`: a voter, or a learner that follows without a vote."""
+class RaftNode(LogMember):
+    """One member of the log, driven by `step`."""
 
     def __init__(
         self,
@@ -84,8 +79,6 @@ class RaftNode(library.SyncObj):  # type: ignore[misc]
         self._watcher = watcher
         self._settings = settings
         self._origin = secrets.randbits(63)
-        self._SyncObj__selfNode: Node | None
-        self._SyncObj__changeClusterIDx: int | None
         self._prevotes = PreVotes((settings.election_min_s, settings.election_max_s))
         self._may_stand = False
         self._last_step_s = time.monotonic()
@@ -101,66 +94,11 @@ class RaftNode(library.SyncObj):  # type: ignore[misc]
         if len(journal) >= 2:
             # Any file that exists makes the library ask `deserialize` where the log begins.
             self.conf.fullDumpFile = __file__
-        if self._is_alone:
+        if self.is_alone:
             self._SyncObj__raftElectionDeadline = 0.0
         self.links.bind(self, set(journal.peers))
 
-    # -- what it is
-
-    @property
-    def _is_alone(self) -> bool:
-        return self.is_voter and not self.voters
-
-    @property
-    def is_voter(self) -> bool:
-        """Say whether this node has a vote."""
-        return self._SyncObj__selfNode is not None
-
-    @property
-    def voters(self) -> set[str]:
-        """Return the other nodes that have a vote."""
-        return {str(node.id) for node in self._SyncObj__otherNodes}
-
-    @property
-    def poller(self) -> Any:
-        """Return the poller that the tick thread serves."""
-        return self._poller
-
-    @property
-    def leader_id(self) -> str | None:
-        """Return the id of the leader as far as this node knows it."""
-        leader = self._getLeader()
-        return None if leader is None else str(leader.id)
-
-    @property
-    def term(self) -> int:
-        """Return the current term."""
-        return int(self.raftCurrentTerm)
-
-    @property
-    def commit_index(self) -> int:
-        """Return the commit index."""
-        return int(self.raftCommitIndex)
-
-    @property
-    def applied_index(self) -> int:
-        """Return the index of the last applied entry."""
-        return int(self.raftLastApplied)
-
-    @property
-    def leads(self) -> bool:
-        """Say whether this node is the leader."""
-        return bool(self._isLeader())
-
-    @property
-    def leads_surely(self) -> bool:
-        """Say whether this node leads and has committed an entry of its own term."""
-        return self.leads and self.commit_index >= int(self._SyncObj__noopIDx or 0)
-
-    @property
-    def role(self) -> Role:
-        """Return the part that this node plays."""
-        return _ROLES[self._SyncObj__raftState]
+    # -- where it stands
 
     @property
     def can_propose(self) -> bool:
@@ -176,7 +114,7 @@ class RaftNode(library.SyncObj):  # type: ignore[misc]
         since_s = time.monotonic() - self._settings.leader_fallback_s
         answers = self._SyncObj__lastResponseTime
         count = sum(answers.get(Node(peer), 0.0) > since_s for peer in self.voters)
-        return 1 + count > (len(self.voters) + 1) / 2
+        return bool(1 + count > (len(self.voters) + 1) / 2)
 
     @property
     def is_busy(self) -> bool:
@@ -187,12 +125,8 @@ class RaftNode(library.SyncObj):  # type: ignore[misc]
             or self.links.stirred
             or self.reads.is_ready
             or self.raftLastApplied < self.raftCommitIndex
-            or (self.leads and self._is_alone and self.raftCommitIndex < self.journal.last_index)
+            or (self.leads and self.is_alone and self.raftCommitIndex < self.journal.last_index)
         )
-
-    def match_index(self, node_id: str) -> int:
-        """Return up to where a follower's log is known to be ours; 0 when this node does not lead."""
-        return int(self._SyncObj__raftMatchIndex.get(Node(node_id), 0)) if self.leads else 0
 
     # -- what it does
 
@@ -256,7 +190,7 @@ class RaftNode(library.SyncObj):  # type: ignore[misc]
     # -- elections
 
     def _postpone_election(self, until_s: float) -> None:
-        if not self._is_alone:
+        if not self.is_alone:
             deadline_s = self._SyncObj__raftElectionDeadline
             self._SyncObj__raftElectionDeadline = max(deadline_s, until_s)
 
@@ -271,7 +205,7 @@ class RaftNode(library.SyncObj):  # type: ignore[misc]
 
     def _mind_election(self, now_s: float) -> None:
         """Let the library's election begin only when a majority agreed to it."""
-        if self.leads or self._is_alone:
+        if self.leads or self.is_alone:
             return
         if not self.is_voter:
             if self.leader_id is not None and self._prevotes.misses_leader(now_s):
@@ -316,7 +250,7 @@ class RaftNode(library.SyncObj):  # type: ignore[misc]
         """Follow in a later term."""
         if term > self.term:
             self._SyncObj__setCurrentTerm(term, None)
-            self._SyncObj__setState(_ROLES.index("follower"))
+            self._SyncObj__setState(ROLES.index("follower"))
             self._give_up_leader()
             self._postpone_election(time.monotonic() + self._SyncObj__generateRaftTimeout() / 2)
 
@@ -352,7 +286,7 @@ class RaftNode(library.SyncObj):  # type: ignore[misc]
         else:
             following[node] = max(before, following[node])
 
-    def extra(self, node_id: str, message: Message) -> None:
+    def other(self, node_id: str, message: Message) -> None:
         """Handle a message that the library does not know."""
         now_s = time.monotonic()
         match message["type"]:
@@ -360,9 +294,9 @@ class RaftNode(library.SyncObj):  # type: ignore[misc]
                 self._answer_pre_vote(node_id, message, now_s)
             case "pre_vote_reply":
                 self.adopt_term(message["term"])
-                if not self.leads and self.is_voter:
-                    if self._prevotes.take_reply(node_id, message, self.voters):
-                        self._may_stand, self._SyncObj__raftElectionDeadline = True, 0.0
+                may_stand = not self.leads and self.is_voter
+                if may_stand and self._prevotes.take_reply(node_id, message, self.voters):
+                    self._may_stand, self._SyncObj__raftElectionDeadline = True, 0.0
             case "stale_term":
                 self.adopt_term(message["term"])
             case "leader_check" if message["term"] == self.term and not self.leads:
@@ -386,78 +320,3 @@ class RaftNode(library.SyncObj):  # type: ignore[misc]
     def tell(self, node_id: str, message: Message) -> bool:
         """Send a message that promises nothing about the log."""
         return self.links.tell(node_id, message)
-
-    # -- who votes
-
-    def change_voter(self, verb: Verb, node_id: str, done: Callable[[int], None]) -> None:
-        """Propose a change of the voters; the library's reason says what became of it."""
-        command = encode_change(verb, node_id, {*self.voters, self.node_id})
-        self._applyCommand(command, lambda _, reason: done(reason), _MEMBERSHIP)
-
-    def _SyncObj__doChangeCluster(self, request: object, reverse: bool = False) -> bool:  # noqa: N802, FBT001, FBT002
-        """Take a change as the log holds it: replaces the library's method of this name."""
-        change = change_of(request)
-        if change is None:
-            return False
-        own = {self.node_id} if self.is_voter else set()
-        now = self.voters | own
-        after = set(change.before(now) if reverse else change.after(now))
-        if self.leads and not reverse:
-            if after == now or self.node_id not in after:
-                return False
-            self._SyncObj__changeClusterIDx = self.journal.last_index + 1
-        self.set_voters(after)
-        return True
-
-    def set_voters(self, voters: set[str]) -> None:
-        """Make the library's lists hold exactly these voters."""
-        if (self.node_id in voters) is not self.is_voter:
-            self._SyncObj__selfNode = Node(self.node_id) if self.node_id in voters else None
-            self._SyncObj__raftElectionDeadline = time.monotonic() + self._settings.election_max_s
-        for node_id in voters - self.voters - {self.node_id}:
-            self.links.forget_learner(node_id)
-            super()._SyncObj__doChangeCluster(["add", node_id, Node(node_id)])
-        for node_id in self.voters - voters:
-            super()._SyncObj__doChangeCluster(["rem", node_id, Node(node_id)])
-
-    def begin_anew(self, start: LogStart) -> None:
-        """Begin the log with an entry whose state has been taken over."""
-        self.journal.begin_anew(start)
-        self._SyncObj__raftLastApplied = start.index
-        self._SyncObj__raftCommitIndex = start.index
-        self.set_voters(set(start.voters))
-        waiting = self._SyncObj__commandsWaitingCommit
-        for index in [index for index in waiting if index <= start.index]:
-            for _, callback in waiting.pop(index):
-                callback(None, FAIL_REASON.UNKNOWN_OUTCOME)
-        self._SyncObj__onLeaderChanged()
-
-
-def finish_install(machine: StateMachine, journal: SqliteJournal) -> None:
-    """Finish what a crash interrupted while the state was being replaced."""
-    coming = journal.coming
-    if coming is None:
-        return
-    if machine.applied_index == coming.index:
-        journal.begin_anew(coming)
-    else:
-        journal.expect(None)
-
-
-def check_state(machine: StateMachine, journal: SqliteJournal) -> None:
-    """Refuse a state and a log that do not belong together.
-
-    Raises:
-        ClusterFault: the state is older than the log's start or newer than its end.
-    """
-    last = journal.last_index
-    if machine.applied_index < journal.applied_floor:
-        raise ClusterFault(
-            f"The state ends at entry {machine.applied_index}, the log begins after {journal.applied_floor}: "
-            "restore the state from a snapshot, or let the node join anew"
-        )
-    if machine.applied_index > last:
-        raise ClusterFault(
-            f"The state holds entry {machine.applied_index}, the log ends at {last}: the log was lost; "
-            "restore both, or let the node join anew"
-        )

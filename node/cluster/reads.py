@@ -5,7 +5,6 @@ question came in, proves that no later leader had been elected when the index wa
 question. Other nodes ask the leader for the index, also one question for many, and wait until they have applied it.
 """
 
-import time
 from collections.abc import Callable
 from typing import Protocol
 
@@ -135,10 +134,10 @@ class Reads:
 
     def checked(self, node_id: str, message: Message) -> None:
         """Take a voter's yes."""
-        if self._under_way and message["round"] == self._round:
-            if message["term"] == self._seat.term == self._round_term:
-                self._agreed.add(node_id)
-                self._count()
+        is_ours = self._under_way and message["round"] == self._round
+        if is_ours and message["term"] == self._seat.term == self._round_term:
+            self._agreed.add(node_id)
+            self._count()
 
     def _count(self) -> None:
         voters = self._seat.voters
@@ -183,8 +182,3 @@ class Reads:
         for one in rest:
             if isinstance(one, _Waiting):
                 one.done(False)
-
-
-def deadline(timeout_s: float) -> float:
-    """Return when a read of now is given up."""
-    return time.monotonic() + timeout_s

@@ -33,3 +33,5 @@ class RaftSettings(msgspec.Struct, frozen=True, kw_only=True):
     """After so long without a majority's answers a leader is none any more."""
     stall_s: float = 1.0
     """A sync of the log that takes longer makes this node leave the leadership to others for a while."""
+    epoch: int = 0
+    """Nodes of different epochs exchange nothing: a recovery from a lost majority begins a new one."""

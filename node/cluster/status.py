@@ -4,7 +4,8 @@ import time
 
 import msgspec
 
-from node.cluster.raft import RaftNode, Role
+from node.cluster.member import Role
+from node.cluster.raft import RaftNode
 
 
 class Follower(msgspec.Struct, frozen=True, kw_only=True):

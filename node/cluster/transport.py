@@ -1,15 +1,14 @@
 """Between the library and the links: filters what comes in, completes what goes out.
 
-Hard part: most cures of the library's faults are here (see `filters` and docs/adr/0002). Nothing that promises something
-about the log leaves before the log is on the disk: acknowledgements are held until all that came with them was taken in,
-then one sync serves them all. A follower that needs a snapshot, or takes too little, is shown to the library as
-disconnected for a while (parked), since the library would flood it inside its tick.
+Hard part: most cures of the library's faults are here (see `filters` and docs/adr/0002). Nothing that promises
+something about the log leaves before the log is on the disk: acknowledgements are held until all that came with them
+was taken in, then one sync serves them all. A follower that needs a snapshot, or takes too little, is shown to the
+library as disconnected for a while (parked), since the library would flood it inside its tick.
 """
 
 import logging
 import time
-from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 from pysyncobj.config import FAIL_REASON
 from pysyncobj.node import Node
@@ -17,117 +16,14 @@ from pysyncobj.transport import Transport
 
 from node.cluster import filters
 from node.cluster.catchup import Snapshots
-from node.cluster.journal import JournalFull, SqliteJournal
+from node.cluster.journal import JournalFull
 from node.cluster.library import MAX_ENTRY_BYTES, ClusterFault
-from node.cluster.links import Receiver
 from node.cluster.messages import Message
+from node.cluster.seams import Member, Wire
 
 _PARKED_S = 0.3
 
 _log = logging.getLogger(__name__)
-
-
-class Wire(Protocol):
-    """Carries messages to nodes by id: `Links`, or a test's hand."""
-
-    def start(self, receiver: Receiver) -> None:
-        """Take links from now on."""
-
-    def want(self, node_ids: set[str]) -> None:
-        """Keep a link to each of these nodes."""
-
-    def is_up(self, node_id: str) -> bool:
-        """Say whether there is a link to a node."""
-
-    def tick(self, now_s: float, *, eager: bool) -> None:
-        """Do what is due."""
-
-    def refresh(self, now_s: float) -> None:
-        """Forgive all silence."""
-
-    def send(self, node_id: str, message: Message) -> bool:
-        """Send, or keep for sending; False when there is no link."""
-
-    def close(self) -> None:
-        """End all links."""
-
-
-class NoWire:
-    """Reaches nobody: the wire of a node without a cluster port."""
-
-    def start(self, receiver: Receiver) -> None:
-        """Do nothing."""
-
-    def want(self, node_ids: set[str]) -> None:
-        """Do nothing."""
-
-    def is_up(self, node_id: str) -> bool:  # noqa: ARG002
-        """Return False."""
-        return False
-
-    def tick(self, now_s: float, *, eager: bool) -> None:
-        """Do nothing."""
-
-    def refresh(self, now_s: float) -> None:
-        """Do nothing."""
-
-    def send(self, node_id: str, message: Message) -> bool:  # noqa: ARG002
-        """Return False."""
-        return False
-
-    def close(self) -> None:
-        """Do nothing."""
-
-
-class Member(Protocol):
-    """What the transport needs of the node that it serves."""
-
-    journal: SqliteJournal
-
-    @property
-    def term(self) -> int:
-        """Return the current term."""
-
-    @property
-    def leads(self) -> bool:
-        """Say whether this node is the leader."""
-
-    @property
-    def leader_id(self) -> str | None:
-        """Return the leader, if known."""
-
-    @property
-    def is_installing(self) -> bool:
-        """Say whether the state is being replaced."""
-
-    @property
-    def is_handing_over(self) -> bool:
-        """Say whether this node takes no proposals as it is about to lead no more."""
-
-    @property
-    def raftCommitIndex(self) -> int:  # noqa: N802 - the library's
-        """Return the commit index."""
-
-    def follows(self, node_id: str) -> bool:
-        """Say whether the library keeps an index for a node."""
-
-    def adopt_term(self, term: int) -> None:
-        """Follow in a later term."""
-
-    def heard_leader(self) -> None:
-        """Note a sign of life of the leader."""
-
-    def leader_link_lost(self, *, broken: bool) -> None:
-        """Note that what was sent to the leader may be lost."""
-
-    def voting(self, handle: Callable[[], None]) -> None:
-        """Handle a request for a vote, also when the log does not tell yet that this node has one."""
-
-    def acknowledged(self, node_id: str, handle: Callable[[], None], *, reset: bool) -> None:
-        """Handle an acknowledgement without going back behind what is under way."""
-
-    def extra(self, node_id: str, message: Message) -> None:
-        """Handle a message that the library does not know."""
 
 
 class RaftTransport(Transport):  # type: ignore[misc]
@@ -327,7 +223,7 @@ class RaftTransport(Transport):  # type: ignore[misc]
                 if self.snapshots is not None and message["term"] >= member.term:
                     self.snapshots.take(node_id, message["offer"])
             case _:
-                member.extra(node_id, message)
+                member.other(node_id, message)
 
     def _take_append(self, node: Node, message: Message) -> None:
         member = self.member

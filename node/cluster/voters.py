@@ -1,7 +1,7 @@
 """Who has a vote, as the log says it.
 
-Hard part: the library keeps changes ("add b") on top of a list that it does not keep, so a start with a wrong list elects
-a wrong leader. Here each change carries the whole list that it leads to.
+Hard part: the library keeps changes ("add b") on top of a list that it does not keep, so a start with a wrong list
+elects a wrong leader. Here each change carries the whole list that it leads to.
 """
 
 from collections.abc import Iterable

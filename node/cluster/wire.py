@@ -1,6 +1,7 @@
 """Frames between a client and the core: four length bytes, then one msgpack array.
 
-Request: `[client_seq, txn]`; a txn of nil asks when a read of the local rows is fresh. Answer: `[client_seq, "ok", outcome]` or `[client_seq, "error", code, message]`.
+Request: `[client_seq, txn]`; a txn of nil asks when a read of the local rows is fresh.
+Answer: `[client_seq, "ok", outcome]` or `[client_seq, "error", code, message]`.
 """
 
 import struct

@@ -1,4 +1,4 @@
-"""Clusters without sockets of the network: one whose messages a test delivers by hand, and a network of socket pairs."""
+"""Clusters without a network: one whose messages a test delivers by hand, and links that are socket pairs."""
 
 import socket
 import threading
@@ -100,7 +100,7 @@ class MemoryDoor:
 
 
 def _link(sock: socket.socket, node_id: str) -> Link:
-    return Link(socket=cast(Any, sock), node_id=node_id, certificate=b"", address=("memory", 0))
+    return Link(socket=cast("Any", sock), node_id=node_id, certificate=b"", address=("memory", 0))
 
 
 class HandWire:
@@ -267,7 +267,9 @@ class HandCluster:
 
     def waiting(self, source: str, target: str, kind: str = "") -> list[Message]:
         """Return what is under way from one node to another."""
-        found = [decode(data[LENGTH.size :]) for s, t, data in self.sent if (s, t) == (source, target)]
+        found = [
+            decode(data[LENGTH.size :]) for s, t, data in self.sent if (s, t) == (source, target)
+        ]
         return [message for message in found if kind in {"", message["type"]}]
 
     def take(self, source: str, target: str) -> list[bytes]:

@@ -1,0 +1,111 @@
+"""What the transport stands between: the wire that carries messages, and the node that they are for."""
+
+from collections.abc import Callable
+from typing import Protocol
+
+from node.cluster.journal import SqliteJournal
+from node.cluster.links import Receiver
+from node.cluster.messages import Message
+
+
+class Wire(Protocol):
+    """Carries messages to nodes by id: `Links`, or a test's hand."""
+
+    def start(self, receiver: Receiver) -> None:
+        """Take links from now on."""
+
+    def want(self, node_ids: set[str]) -> None:
+        """Keep a link to each of these nodes."""
+
+    def is_up(self, node_id: str) -> bool:
+        """Say whether there is a link to a node."""
+
+    def tick(self, now_s: float, *, eager: bool) -> None:
+        """Do what is due."""
+
+    def refresh(self, now_s: float) -> None:
+        """Forgive all silence."""
+
+    def send(self, node_id: str, message: Message) -> bool:
+        """Send, or keep for sending; False when there is no link."""
+
+    def close(self) -> None:
+        """End all links."""
+
+
+class NoWire:
+    """Reaches nobody: the wire of a node without a cluster port."""
+
+    def start(self, receiver: Receiver) -> None:
+        """Do nothing."""
+
+    def want(self, node_ids: set[str]) -> None:
+        """Do nothing."""
+
+    def is_up(self, node_id: str) -> bool:  # noqa: ARG002
+        """Return False."""
+        return False
+
+    def tick(self, now_s: float, *, eager: bool) -> None:
+        """Do nothing."""
+
+    def refresh(self, now_s: float) -> None:
+        """Do nothing."""
+
+    def send(self, node_id: str, message: Message) -> bool:  # noqa: ARG002
+        """Return False."""
+        return False
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+class Member(Protocol):
+    """What the transport needs of the node that it serves."""
+
+    journal: SqliteJournal
+
+    @property
+    def term(self) -> int:
+        """Return the current term."""
+
+    @property
+    def leads(self) -> bool:
+        """Say whether this node is the leader."""
+
+    @property
+    def leader_id(self) -> str | None:
+        """Return the leader, if known."""
+
+    @property
+    def is_installing(self) -> bool:
+        """Say whether the state is being replaced."""
+
+    @property
+    def is_handing_over(self) -> bool:
+        """Say whether this node takes no proposals as it is about to lead no more."""
+
+    @property
+    def raftCommitIndex(self) -> int:  # noqa: N802 - the library's
+        """Return the commit index."""
+
+    def follows(self, node_id: str) -> bool:
+        """Say whether the library keeps an index for a node."""
+
+    def adopt_term(self, term: int) -> None:
+        """Follow in a later term."""
+
+    def heard_leader(self) -> None:
+        """Note a sign of life of the leader."""
+
+    def leader_link_lost(self, *, broken: bool) -> None:
+        """Note that what was sent to the leader may be lost."""
+
+    def voting(self, handle: Callable[[], None]) -> None:
+        """Handle a request for a vote, also when the log does not tell yet that this node has one."""
+
+    def acknowledged(self, node_id: str, handle: Callable[[], None], *, reset: bool) -> None:
+        """Handle an acknowledgement without going back behind what is under way."""
+
+    def other(self, node_id: str, message: Message) -> None:
+        """Handle a message that the library does not know."""
