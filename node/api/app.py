@@ -10,10 +10,12 @@ import falcon
 import msgspec
 
 from node.api.dispatch import PEER, Backend, Dispatcher
+from node.api.metrics import MetricsPage
 from node.api.openapi import document
 from node.api.policy import collect
 from node.api.route import Route, Service
 from node.errors import BadRequest, MethodNotAllowed, NodeError, NotFound
+from node.observe.requests import RequestCounts
 
 log = logging.getLogger("hedgerow.api")
 
@@ -50,8 +52,11 @@ def build(
         (Dispatcher(backend, service) for service in services),
         key=lambda dispatcher: -len(dispatcher.service.path),
     )
+    counts = RequestCounts(sorted(service.name for service in services))
     for dispatcher in dispatchers:
         dispatcher.app = app
+        if not peers:
+            dispatcher.counts = counts
         _add_service(app, dispatcher, peers=peers)
 
     def translate(
@@ -81,6 +86,7 @@ def build(
     if not peers:
         app.add_route("/", _Index(services))
         app.add_route("/openapi.json", _OpenApi(services))
+        app.add_route("/metrics", MetricsPage(backend, counts))
     return app
 
 

@@ -34,6 +34,7 @@ from node.errors import (
 )
 from node.ids import Ids
 from node.observe.log import bound
+from node.observe.requests import RequestCounts
 from node.state.reader import Reader, Readers
 from node.types import Frozen
 
@@ -70,6 +71,7 @@ class Dispatcher:
         self.service = service
         self.app: Any = None
         """The whole application, once it is built: services ask each other through it."""
+        self.counts: RequestCounts | None = None
         self._public_host = backend.config.section(ApiSection).public_host
 
     def serve(
@@ -80,8 +82,8 @@ class Dispatcher:
         values: Sequence[str],
     ) -> None:
         """Answer one request with the fitting one of several routes of the same method and path."""
-        ctx = self.context(req)
         started = time.perf_counter()
+        ctx = self.context(req)
         with bound(request_id=ctx.request_id):
             try:
                 reply = self._answer(ctx, routes, values)
@@ -91,18 +93,18 @@ class Dispatcher:
                 log.exception("request failed", extra={"method": ctx.method, "path": ctx.path})
                 reply = self.failed(ctx, _unexpected())
             self._send(ctx, reply, resp)
-            log.debug(
-                "request",
-                extra={
-                    "method": ctx.method,
-                    "path": ctx.path,
-                    "status": reply.status,
-                    "ms": round((time.perf_counter() - started) * 1000, 2),
-                },
-            )
+            self._count(ctx, reply, started)
+
+    def _count(self, ctx: Context, reply: Reply, started: float) -> None:
+        took_s, status = time.perf_counter() - started, reply.status or 200
+        if self.counts is not None:
+            self.counts.note(self.service.name, ctx.method, status, took_s)
+        more = {"method": ctx.method, "path": ctx.path, "status": status}
+        log.debug("request", extra={**more, "ms": round(took_s * 1000, 2)})
 
     def refuse(self, req: falcon.Request, resp: falcon.Response, error: NodeError) -> None:
         """Answer with an error: no route fits. Without a valid token the answer is 401, as nothing is told."""
+        started = time.perf_counter()
         ctx = self.context(req)
         try:
             if not isinstance(error, MethodNotAllowed):
@@ -111,7 +113,9 @@ class Dispatcher:
                     error = Unauthorized("The request you have made requires authentication.")
         except NodeError as other:
             error = other
-        self._send(ctx, self.failed(ctx, error), resp)
+        reply = self.failed(ctx, error)
+        self._send(ctx, reply, resp)
+        self._count(ctx, reply, started)
 
     def failed(self, ctx: Context, error: NodeError) -> Reply:
         """Return the service's fault for an error."""
