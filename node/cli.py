@@ -7,20 +7,21 @@ import importlib
 import os
 import sys
 from pathlib import Path
-from typing import Any
 
 import click
 
 import node
+from node.commands.asking import as_json as _json
+from node.commands.asking import ask_node as _ask
+from node.commands.asking import config_option as _config_option
+from node.commands.asking import usual as _usual
 
-LATE_COMMANDS = {"lab": ("node.lab.command", "lab")}
+LATE_COMMANDS = {
+    "lab": ("node.lab.command", "lab"),
+    "node": ("node.commands.member", "member"),
+    "token": ("node.commands.token", "token"),
+}
 """Commands that live in packages of their own: name to (module, attribute)."""
-
-USUAL_CONFIGS = (
-    Path("/etc/hedgerow/hedgerow.ini"),
-    Path("/var/lib/hedgerow/lab/hedgerow.ini"),
-)
-"""Where commands that ask the running node look for its configuration when none is given."""
 
 
 class _LateGroup(click.Group):
@@ -49,15 +50,6 @@ class _LateGroup(click.Group):
         host.load(directory=Path(section.plugin_dir) if section.plugin_dir else None)
         host.hook.cli(group=self)
         return super().get_command(ctx, cmd_name)
-
-
-_config_option = click.option(
-    "--config",
-    "config_path",
-    type=click.Path(path_type=Path, dir_okay=False, exists=True),
-    envvar="HEDGEROW_CONFIG",
-    help="Configuration file (INI). Without one every key has its default.",
-)
 
 
 @click.group(cls=_LateGroup, context_settings={"help_option_names": ["-h", "--help"]})
@@ -191,28 +183,6 @@ def _mark(ok: bool, is_needed: bool = True) -> str:  # noqa: FBT002
     if ok:
         return click.style("ok   ", fg="green")
     return click.style("FAIL ", fg="red") if is_needed else click.style("warn ", fg="yellow")
-
-
-def _usual(config_path: Path | None) -> Path | None:
-    return config_path or next((path for path in USUAL_CONFIGS if path.exists()), None)
-
-
-def _ask(config_path: Path | None, command: str, **arguments: object) -> Any:
-    from node.config import load
-    from node.errors import NodeError
-    from node.observe.admin import ask
-
-    try:
-        state_dir = load(_usual(config_path), others_allowed=True).state_dir
-        return ask(state_dir, command, **arguments)
-    except NodeError as error:
-        raise click.ClickException(error.message) from error
-
-
-def _json(value: object) -> str:
-    import msgspec
-
-    return msgspec.json.format(msgspec.json.encode(value)).decode()
 
 
 if __name__ == "__main__":

@@ -1,0 +1,1 @@
+"""Commands of the administrator that ask the running node."""
