@@ -91,7 +91,7 @@ def test_two_networks_of_a_router_on_three_nodes(fabric: Fabric) -> None:
 
 
 def test_a_router_leaves_a_node_that_is_down(fabric: Fabric) -> None:
-    one, _two, three = fabric.machines
+    one, _two, _three = fabric.machines
     _subnet, router, guest, fip = world(fabric)
     assert answers(fabric)
     before = fabric.db.must(Router, router.id)

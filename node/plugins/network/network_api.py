@@ -89,7 +89,12 @@ def update_network(ctx: Context, network_id: str) -> dict[str, Any]:
         row = find(ctx, network_id, sight)
         changes = wish.fields(rules.FIELDS)
         if "mtu" in wish:
-            changes["mtu_bytes"] = rules.mtu(ctx.db, row.network_type, wish["mtu"])
+            changes["mtu_bytes"] = rules.mtu(
+                ctx.db,
+                row.network_type,
+                wish["mtu"],
+                external=changes.get("external", row.external),
+            )
             subnets = ctx.db.rows(Subnet, network_id=row.id)
             rules.check_subnet_mtu(changes["mtu_bytes"], [s.ip_version for s in subnets])
         _refuse_withdrawal(ctx, row, changes)
@@ -169,7 +174,7 @@ def _new_network(ctx: Context, wish: Wish) -> tuple[list[AnyOp], Network]:
         network_type=kind,
         physical_network=physical,
         segmentation_id=number,
-        mtu_bytes=rules.mtu(ctx.db, kind, wish["mtu"]),
+        mtu_bytes=rules.mtu(ctx.db, kind, wish["mtu"], external=wish["router:external"]),
         zone_hints=wish["availability_zone_hints"],
         tags=wish.get("tags", ()),
         **wish.fields(rules.FIELDS),

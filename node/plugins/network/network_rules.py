@@ -123,13 +123,13 @@ def underlay_mtu_bytes(db: Reader) -> int:
     return min(sizes, default=DEFAULT_MTU_BYTES)
 
 
-def mtu(db: Reader, kind: str, wished: int) -> int:
-    """Return a network's MTU.
+def mtu(db: Reader, kind: str, wished: int, *, external: bool = False) -> int:
+    """Return a network's MTU; what is external has no tunnel.
 
     Raises:
         InvalidInput: 400, greater than the underlay carries.
     """
-    most = underlay_mtu_bytes(db) - (OVERLAY_BYTES if kind == "vxlan" else 0)
+    most = underlay_mtu_bytes(db) - (OVERLAY_BYTES if kind == "vxlan" and not external else 0)
     if wished == 0:
         return most
     if wished > most:

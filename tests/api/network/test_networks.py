@@ -4,6 +4,8 @@ from typing import Any
 
 import pytest
 
+from node.sdk import NodeRow, insert
+from node.testing.cloud import Cloud
 from tests.api.network.conftest import Caller, refused
 
 
@@ -40,6 +42,17 @@ def test_an_admin_sees_how_a_network_is_carried(admin: Caller, member: Caller) -
 def test_only_an_admin_may_share_and_choose(member: Caller, attribute: dict[str, Any]) -> None:
     text = refused(member.post("/networks", {"network": attribute}), 403, "PolicyNotAuthorized")
     assert f"rule:create_network:{next(iter(attribute))}" in text
+
+
+def test_the_mtu_is_what_the_wire_leaves(
+    admin: Caller, public: dict[str, Any], cloud: Cloud
+) -> None:
+    assert public["mtu"] == 1500, "nothing is put around what goes outside"
+    narrow = NodeRow(id="n2", name="beta", facts={"underlay_mtu_bytes": "1400"})
+    cloud.commit(insert(narrow))
+    made = admin.make("/networks", "network", name="one")
+    assert made["mtu"] == 1350
+    refused(admin.put(f"/networks/{made['id']}", {"network": {"mtu": 1351}}), 400, "InvalidInput")
 
 
 def test_a_default_value_needs_no_right(member: Caller) -> None:

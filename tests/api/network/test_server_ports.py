@@ -7,6 +7,7 @@ import pytest
 
 from node.api.context import Context
 from node.api.policy import collect
+from node.data_port import NoDataPort
 from node.errors import BadRequest, Conflict, NodeError, NotFound
 from node.plugins import network
 from node.plugins.network.tables import FloatingIp, IpAllocation, Port
@@ -33,6 +34,8 @@ def ctx(cloud: Cloud) -> Context:
         request_id="req-1",
         base_url="https://cloud.test",
         plain=False,
+        node_id="node-1",
+        data_port=NoDataPort(),
     )
     made.token_or_none = cloud.host.hook.token_verify(db=cloud.db, token=text, now_us=0)
     return made
