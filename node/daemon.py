@@ -199,9 +199,11 @@ def api(config_path: Path | None) -> int:
     from node.clock import SystemClock
     from node.cluster.client import SOCKET_FILE, ProposalClient
     from node.cluster.trust import TLS_DIRECTORY, await_server_files
-    from node.config import ApiSection
+    from node.config import ApiSection, ClusterSection
     from node.control.data_place import Members, data_port
+    from node.control.freshness import Freshness
     from node.ids import RandomIds
+    from node.observe.notices import begin
     from node.state.proposer import LogProposer
     from node.state.reader import STATE_FILE, Readers
 
@@ -209,13 +211,16 @@ def api(config_path: Path | None) -> int:
     directory = config.state_dir
     section = config.section(ApiSection)
     _wait_for(directory / STATE_FILE)
+    host.notice_to(begin(directory))
     services = host.services()
     files = await_server_files(directory / TLS_DIRECTORY)
     readers = Readers(directory / STATE_FILE)
     members = Members(readers)
+    log_client = ProposalClient(directory / SOCKET_FILE)
+    is_alone = config.section(ClusterSection).port == 0
     backend = Backend(
         readers=readers,
-        proposer=LogProposer(ProposalClient(directory / SOCKET_FILE).propose),
+        proposer=LogProposer(log_client.propose),
         policies=backend_policies(services, section.policy_file),
         hooks=host.manager,
         config=config,
@@ -224,6 +229,7 @@ def api(config_path: Path | None) -> int:
         node_id=_node_id(directory),
         data_port=data_port(config, members),
         is_member=members.is_member,
+        is_fresh=(lambda _db: True) if is_alone else Freshness(log_client.read_index).ensure,
     )
     ApiServer(backend, services, TlsFiles(certificate=files.certificate, key=files.key)).run()
     return 0

@@ -40,6 +40,8 @@ from node.types import Frozen
 
 log = logging.getLogger("hedgerow.api")
 
+_STALE = '110 hedgerow "Response is Stale: the cluster has no leader or quorum"'
+"""Source: RFC 7234, 5.5.1."""
 _BODYLESS = frozenset({204, 304})
 
 
@@ -57,6 +59,8 @@ class Backend(Frozen):
     data_port: DataPort = NoDataPort()
     is_member: Callable[[str], bool] = lambda _node_id: False
     """Says whether a certificate's name is one of a node of this cluster."""
+    is_fresh: Callable[[Reader], bool] = lambda _db: True
+    """Waits until this node's rows hold all that was acknowledged anywhere; no: they may be old."""
 
 
 PEER = "hedgerow.peer"
@@ -173,6 +177,8 @@ class Dispatcher:
             return cast("Reader", _Unreadable())
 
     def _answer(self, ctx: Context, routes: Sequence[Route], values: Sequence[str]) -> Reply:
+        if not self.backend.is_fresh(ctx.db):
+            ctx.response_headers["Warning"] = _STALE
         if ctx.peer and not self.backend.is_member(ctx.peer):
             raise Forbidden(f"Node {ctx.peer} is no member of this cluster.")
         self._negotiate(ctx, routes)

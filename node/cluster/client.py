@@ -21,6 +21,7 @@ SOCKET_FILE = "core.sock"
 
 _FIRST_PAUSE_S = 0.02
 _LONGEST_PAUSE_S = 0.5
+_READ_PAUSE_S = 0.1
 _RETRIED = frozenset({"shutting_down", "no_quorum", "timeout"})
 
 
@@ -39,8 +40,8 @@ class _Link:
             self.sock.close()
             raise
 
-    def ask(self, txn: bytes, timeout_s: float) -> Answered:
-        """Send a transaction and read its answer; after an error the link is of no more use."""
+    def ask(self, txn: bytes | None, timeout_s: float) -> Answered:
+        """Send a transaction, or None for a fresh read, and read its answer; after an error the link is of no use."""
         self._seq += 1
         deadline_s = time.monotonic() + timeout_s
         self.sock.settimeout(timeout_s)
@@ -112,7 +113,21 @@ class ProposalClient:
             )
             pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
 
-    def _try(self, txn: bytes, timeout_s: float) -> Answered | None:
+    def read_index(self, timeout_s: float) -> bool:
+        """Wait until reads of the local rows see all that was acknowledged before, on any node.
+
+        False: the core process does not answer, or there is no leader or quorum; reads may be old.
+        """
+        deadline_s = time.monotonic() + timeout_s
+        while (left_s := deadline_s - time.monotonic()) > 0:
+            answer = self._try(None, left_s)
+            if answer is not None:
+                return answer.status == "ok"
+            if not self._forget_idle():
+                time.sleep(min(_READ_PAUSE_S, left_s))
+        return False
+
+    def _try(self, txn: bytes | None, timeout_s: float) -> Answered | None:
         """Ask once; None means that the connection failed."""
         link = None
         try:

@@ -1,5 +1,6 @@
 """Clusters without a network: one whose messages a test delivers by hand, and links that are socket pairs."""
 
+import contextlib
 import socket
 import threading
 from collections import deque
@@ -79,7 +80,7 @@ class MemoryNetwork:
                 self._pairs.append((source, target, here, there))
                 continue
             for end in (here, there):
-                if end.fileno() >= 0:
+                with contextlib.suppress(OSError):  # closed already
                     end.shutdown(socket.SHUT_RDWR)
 
 
