@@ -3,7 +3,8 @@
 No file or mount of the machine that runs the lab keeps it alive: what the node mounts and the namespaces that it makes
 are in the mount namespace of its machine and go with it. Every process of a machine, libvirtd and guests too, sees
 the mount that carries the machine's mark, also when it made a mount namespace of its own since: so all of them are
-found, whoever started them and whatever has died meanwhile.
+found, whoever started them and whatever has died meanwhile. A machine has a boot id of its own: without power, it has
+booted, as far as anybody there can tell.
 """
 
 import contextlib
@@ -24,6 +25,8 @@ mkdir -p /run/netns /run/hedgerow
 mount -t tmpfs -o mode=755 "$mark" /run/netns
 mount -t tmpfs -o mode=755 "$mark" /run/hedgerow
 mount -t sysfs hedgerow /sys
+cat /proc/sys/kernel/random/uuid >/run/hedgerow/boot_id
+mount --bind /run/hedgerow/boot_id /proc/sys/kernel/random/boot_id
 if [ -n "$resolv" ]; then mount --bind "$resolv" /etc/resolv.conf; fi
 ip link set lo up
 echo ready

@@ -115,6 +115,7 @@ def test_a_node_that_does_not_exist_is_named(site: Site) -> None:
 def test_a_machine_without_power_comes_back_empty(site: Site) -> None:
     """Everything on it ends, also what has namespaces of its own; its address and wires are the same afterwards."""
     machine = site.topology().machine("node3")
+    boot_id = machine.run(["cat", "/proc/sys/kernel/random/boot_id"])
     machine.run(["ip", "netns", "add", "inner"])
     sleeper = subprocess.Popen(
         machine.entering(["ip", "netns", "exec", "inner", "unshare", "-m", "sleep", "1234"]),
@@ -132,6 +133,8 @@ def test_a_machine_without_power_comes_back_empty(site: Site) -> None:
     assert not site.pings("node1", "10.87.0.3")
     site.machines(3)
     assert site.pings("node1", "10.87.0.3")
+    booted = site.lab("shell", "node3", "cat", "/proc/sys/kernel/random/boot_id")
+    assert booted not in (boot_id, Path("/proc/sys/kernel/random/boot_id").read_text())
     assert "inner" not in site.lab("shell", "node3", "ip", "netns", "list")
 
 
