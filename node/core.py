@@ -19,6 +19,7 @@ from node.cluster.tables import ROW_TYPES
 from node.cluster.trust import TLS_DIRECTORY, Trust
 from node.config import Config, NodeSection
 from node.control.data_place import Members, data_port
+from node.control.gauges import reconciler_gauges
 from node.control.placement import NodeRow
 from node.control.reconciler import Reconciler
 from node.control.runtime import NodeControl, Runtime
@@ -26,7 +27,8 @@ from node.errors import Conflict, DiskFull, NodeError, Unavailable
 from node.ids import Ids, RandomIds
 from node.observe.admin import AdminServer, Command
 from node.observe.metrics import exposition
-from node.pluginhost import PluginHost
+from node.observe.notices import heard
+from node.pluginhost import PluginHost, PluginReport
 from node.state.machine import Changes, Machine
 from node.state.reader import STATE_FILE, Readers
 from node.state.row import Row, Table
@@ -223,15 +225,23 @@ class Node:
             "status": self.status,
             "reconcilers": self.runtime.state,
             "metrics": self.metrics,
+            "world": self.runtime.world,
             "pause": lambda name: self._pause(name, paused=True),
             "resume": lambda name: self._pause(name, paused=False),
         }
 
     def metrics(self) -> str:
         """Return this node's gauges in Prometheus' text format."""
+        log_status = self.consensus.status()
         own = {
-            "log_entry": self.consensus.status().applied_index,
-            "reconciler_failures": sum(len(state.failures) for state in self.runtime.state()),
+            "log_entry": log_status.applied_index,
+            "log_entries_held": log_status.journal_entries,
+            "log_bytes": log_status.journal_bytes,
+            "log_waiting": log_status.waiting,
+            "log_tick_age_seconds": log_status.last_tick_age_s,
+            "disk_full": log_status.disk_full,
+            "store_bytes": (self.directory / STATE_FILE).stat().st_size,
+            **reconciler_gauges(self.runtime.state()),
         }
         return exposition([("core", own), *self.host.gather("metrics", control=self.control)])
 
@@ -283,7 +293,10 @@ class Node:
             "node_id": self.node_id,
             "pid": os.getpid(),
             "health": health,
-            "plugins": [msgspec.to_builtins(report) for report in self.host.reports],
+            "plugins": [
+                msgspec.to_builtins(report)
+                for report in self.host.with_heard(heard(self.directory, PluginReport))
+            ],
         }
 
 

@@ -9,11 +9,12 @@ import importlib
 import importlib.metadata
 import importlib.util
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import msgspec
 import pluggy
 
 from node import hookspecs
@@ -61,6 +62,7 @@ class PluginHost:
         self.manager = pluggy.PluginManager(hookspecs.PROJECT)
         self.manager.add_hookspecs(hookspecs)
         self.reports: list[PluginReport] = []
+        self._note: Callable[[PluginReport], None] = lambda _report: None
 
     @property
     def hook(self) -> Any:
@@ -135,7 +137,28 @@ class PluginHost:
         """Keep what is wrong with a plugin; a newer error of the same source replaces the older one."""
         self._clear(name, source)
         text = f"{type(error).__name__}: {error}"
-        self.reports.append(PluginReport(name=name, source=source, error=text))
+        report = PluginReport(name=name, source=source, error=text)
+        self.reports.append(report)
+        self._note(report)
+
+    def notice_to(self, note: Callable[[PluginReport], None]) -> None:
+        """Hand on what is wrong, now and from now on."""
+        self._note = note
+        for report in self.reports:
+            if report.error:
+                note(report)
+
+    def with_heard(self, heard: Iterable[PluginReport]) -> list[PluginReport]:
+        """Return the reports with those of other processes; the last of a source counts, ours are not repeated."""
+        ours = {(report.name, report.source, report.error) for report in self.reports}
+        others = {
+            (report.name, report.source): msgspec.structs.replace(
+                report, source=f"API: {report.source}"
+            )
+            for report in heard
+            if (report.name, report.source, report.error) not in ours
+        }
+        return [*self.reports, *others.values()]
 
     def _clear(self, name: str, source: str) -> None:
         self.reports[:] = [r for r in self.reports if (r.name, r.source) != (name, source)]

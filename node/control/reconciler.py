@@ -6,7 +6,7 @@ pausing and listing belong to the runtime.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from node.clock import Clock
@@ -90,6 +90,10 @@ class Reconciler(ABC):
 
     def stop(self) -> None:  # noqa: B027 - most have nothing to release
         """Release what `start` opened. The world is left as it is: VMs and networks outlive the daemon."""
+
+    def world(self) -> Mapping[str, Sequence[str]]:
+        """Return what this made of the machine, by kind (domains, bridges, …): what `hedgerow debug world` lists."""
+        return {}
 
     @abstractmethod
     def keys(self) -> Iterable[str]:

@@ -315,6 +315,19 @@ class Runtime:
         """Return the listing, by name."""
         return [runner.state() for _name, runner in sorted(self._runners.items())]
 
+    def world(self) -> dict[str, list[str]]:
+        """Return what the reconcilers made of this machine, by kind; one that cannot tell says why."""
+        found: dict[str, list[str]] = {}
+        for name, runner in sorted(self._runners.items()):
+            try:
+                made = runner.reconciler.world() if runner.started else {}
+            except Exception as error:
+                log.exception("reconciler %s cannot tell what it made", name)
+                made = {"unknown": [f"{name}: {type(error).__name__}: {error}"]}
+            for kind, things in made.items():
+                found.setdefault(kind, []).extend(things)
+        return {kind: sorted(things) for kind, things in sorted(found.items())}
+
     def _wake(self, name: str, key: str) -> None:
         runner = self._runners.get(name)
         if runner is not None:
