@@ -33,6 +33,8 @@ class PortRequest(Frozen):
     """Names or ids; empty: `default`."""
     availability_zone: str = "nova"
     hostname: str = ""
+    first_slot: int = 0
+    """Place of the first one among the server's interfaces: how many it has already."""
 
 
 class PortPlan(Frozen):

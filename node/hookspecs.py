@@ -92,8 +92,10 @@ def port_plan(ctx: "Context", request: Any) -> Any:
 
 
 @hookspec(firstresult=True)
-def port_release(db: "Reader", server_id: str, now_us: int) -> "Sequence[AnyOp] | None":
-    """Return operations that unbind or delete the ports of a server that is being deleted."""
+def port_release(
+    db: "Reader", server_id: str, now_us: int, port_ids: Sequence[str] | None
+) -> "Sequence[AnyOp] | None":
+    """Return operations that unbind or delete ports of a server: all of one that is being deleted, or these."""
 
 
 @hookspec(firstresult=True)

@@ -12,6 +12,7 @@ from node.hookspecs import hookimpl
 from node.plugins.compute.hypervisor_config import HypervisorSection
 from node.plugins.compute.server_build import ServerBuilder
 from node.plugins.compute.server_files import ServerFiles
+from node.plugins.compute.server_interfaces import ServerInterfaces
 from node.plugins.compute.server_jobs import ServerJobs
 from node.plugins.compute.server_sync import ServerSync
 from node.plugins.compute.tables import ROW_TYPES, FlavorFacts, Server, ServerAction, ServerExtra
@@ -159,7 +160,8 @@ class Plane:
         self.jobs = ServerJobs(
             self.hypervisor, builder, self.files, self.section, control.clock, lambda: "qemu"
         )
-        self.sync = ServerSync(control, self.hypervisor, self.files, self.jobs)
+        interfaces = ServerInterfaces(self.hypervisor, builder, self.files)
+        self.sync = ServerSync(control, self.hypervisor, self.files, self.jobs, interfaces)
         self.sync.start()
 
     def add(self, **fields: Any) -> str:

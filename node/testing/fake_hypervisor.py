@@ -6,7 +6,7 @@ way. `fail_next` makes a verb raise once, before or after it took effect: what a
 
 from collections.abc import Callable
 
-from node.plugins.compute.domain_xml import DomainPlan
+from node.plugins.compute.domain_xml import DomainPlan, InterfacePlan
 from node.plugins.compute.drivers.hypervisor import DomainState
 
 
@@ -15,6 +15,9 @@ class FakeHypervisor:
 
     def __init__(self, *, obeys_power_button: bool = True) -> None:
         self.obeys_power_button = obeys_power_button
+        self.lets_interfaces_go = True
+        self.plugged: dict[str, dict[str, str]] = {}
+        """MAC by tap of each running guest."""
         self.plans: dict[str, DomainPlan] = {}
         self.states: dict[str, DomainState] = {}
         self.calls: list[tuple[str, str]] = []
@@ -57,7 +60,7 @@ class FakeHypervisor:
         """Start a domain."""
         if server_id not in self.plans:
             raise KeyError(server_id)
-        self._do("start", server_id, lambda: self._set(server_id, DomainState(power="running")))
+        self._do("start", server_id, lambda: self._start(server_id))
 
     def press_power(self, server_id: str) -> None:
         """Press the power button."""
@@ -80,14 +83,40 @@ class FakeHypervisor:
         """Save a guest's memory."""
         self._do("save", server_id, lambda: self.power_off(server_id, "saved"))
 
+    def interfaces(self, server_id: str) -> dict[str, str]:
+        """Return MAC address by tap."""
+        return dict(self.plugged.get(server_id, {}))
+
+    def plug(self, server_id: str, interface: InterfacePlan) -> None:
+        """Plug an interface in."""
+
+        def effect() -> None:
+            self.plugged.setdefault(server_id, {})[interface.tap] = interface.mac
+
+        self._do("plug", server_id, effect)
+
+    def unplug(self, server_id: str, mac: str) -> None:
+        """Let an interface go, if the guest obeys."""
+        self._do("unplug", server_id, lambda: self._unplug(server_id, mac))
+
     def undefine(self, server_id: str) -> None:
         """Forget a domain."""
         if server_id in self.plans:
             self._do("undefine", server_id, lambda: self._undefine(server_id))
 
+    def _unplug(self, server_id: str, mac: str) -> None:
+        if self.lets_interfaces_go:
+            kept = {tap: m for tap, m in self.plugged.get(server_id, {}).items() if m != mac}
+            self.plugged[server_id] = kept
+
     def _press(self, server_id: str) -> None:
         if self.obeys_power_button:
             self.power_off(server_id)
+
+    def _start(self, server_id: str) -> None:
+        plan = self.plans[server_id]
+        self.plugged[server_id] = {one.tap: one.mac for one in plan.interfaces}
+        self._set(server_id, DomainState(power="running"))
 
     def _define(self, plan: DomainPlan) -> None:
         self.plans[plan.server_id] = plan

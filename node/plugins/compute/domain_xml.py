@@ -120,7 +120,12 @@ def _disk(devices: ET.Element, plan: DiskPlan) -> None:
         ET.SubElement(disk, "boot", order=str(plan.boot_order))
 
 
-def _interface(devices: ET.Element, plan: InterfacePlan) -> None:
+def interface_xml(plan: InterfacePlan) -> str:
+    """Return the XML of one interface, to be plugged into a running guest."""
+    return ET.tostring(_interface(ET.Element("devices"), plan), encoding="unicode")
+
+
+def _interface(devices: ET.Element, plan: InterfacePlan) -> ET.Element:
     interface = ET.SubElement(devices, "interface", type="ethernet")
     ET.SubElement(interface, "mac", address=plan.mac)
     ET.SubElement(interface, "target", dev=plan.tap, managed="no")
@@ -129,6 +134,7 @@ def _interface(devices: ET.Element, plan: InterfacePlan) -> None:
         ET.SubElement(interface, "mtu", size=str(plan.mtu_bytes))
     # An option ROM only costs boot time: nothing boots from the network.
     ET.SubElement(interface, "rom", enabled="no")
+    return interface
 
 
 def _console(devices: ET.Element, log: str) -> None:

@@ -12,6 +12,7 @@ from node.plugins.compute.kvm_probe import ProbeAnswer, probe_kvm
 from node.plugins.compute.libvirt_daemon import LibvirtDaemon, end_guests
 from node.plugins.compute.server_build import ServerBuilder
 from node.plugins.compute.server_files import ServerFiles
+from node.plugins.compute.server_interfaces import ServerInterfaces
 from node.plugins.compute.server_jobs import ServerJobs
 from node.plugins.compute.server_sync import ServerSync
 from node.sdk import Control, Reconciler
@@ -48,7 +49,8 @@ def reconcilers(control: Control) -> Sequence[Reconciler]:
     builder = ServerBuilder(control, files, section)
     virt_type = VirtType(section.virt_type, _probe_cache(state_dir))
     jobs = ServerJobs(hypervisor, builder, files, section, control.clock, virt_type)
-    return [ServerSync(control, hypervisor, files, jobs)]
+    interfaces = ServerInterfaces(hypervisor, builder, files)
+    return [ServerSync(control, hypervisor, files, jobs, interfaces)]
 
 
 def libvirt_daemon(state_dir: Path, uuid: str = "") -> LibvirtDaemon:

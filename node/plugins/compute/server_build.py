@@ -46,7 +46,7 @@ class ServerBuilder:
         return domain_plan(
             server,
             ports,
-            self._properties(server),
+            self.properties(server),
             self._section,
             state_dir=self._state_dir,
             virt_type=virt_type,
@@ -112,7 +112,8 @@ class ServerBuilder:
             raise DiskError(f"Image {image_id} cannot be used: {error.message}") from error
         return source
 
-    def _properties(self, server: Server) -> Mapping[str, str]:
+    def properties(self, server: Server) -> Mapping[str, str]:
+        """Return the properties of a server's image."""
         if not server.image_id:
             return {}
         facts: ImageFacts | None = self._control.hook.image_facts(

@@ -31,6 +31,8 @@ class ServerRecord(Frozen):
     """Last job that started the guest."""
     boot_id: str = ""
     """Boot of the machine in which the guest was last started."""
+    ports: tuple[str, ...] | None = None
+    """Ports that the guest is plugged into; None: not known."""
 
 
 def _base_of(directory: Path) -> str:

@@ -5,7 +5,7 @@ either that the job ended (`Ended`) or when to look again (`Waiting`). Nothing w
 to switch itself off. What a look needs to remember over its own death is in the server's record.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -15,7 +15,7 @@ from node.plugins.compute.hypervisor_config import HypervisorSection
 from node.plugins.compute.server_build import ServerBuilder
 from node.plugins.compute.server_files import ServerFiles
 from node.plugins.compute.tables import Server
-from node.sdk import Clock, Frozen, Unavailable
+from node.sdk import Clock, Frozen, PortState, Unavailable
 
 _PRESS_AGAIN_S = 5.0
 _PORT_POLL_S = 0.25
@@ -111,6 +111,7 @@ class ServerJobs:
         saved = state is not None and state.reason == "saved"
         if not saved:
             self._hypervisor.define(self._builder.plan(server, ports, self._virt_type()))
+            self._note_ports(server, ports)
         self._mark_started(server)
         self._hypervisor.start(server.id)
         self._mark_boot(server)
@@ -206,6 +207,11 @@ class ServerJobs:
     def _started_for(self, server: Server) -> bool:
         """Return whether the guest was started for this very job: then a reboot must not reboot again."""
         return self._files.record(server.id).started_job == server.job
+
+    def _note_ports(self, server: Server, ports: Sequence[PortState]) -> None:
+        plugged = tuple(sorted(port.id for port in ports))
+        record = self._files.record(server.id)
+        self._files.remember(server.id, msgspec.structs.replace(record, ports=plugged))
 
     def _mark_started(self, server: Server) -> None:
         record = self._files.record(server.id)

@@ -165,7 +165,9 @@ def release_ops(db: Reader, hook: Any, server: Server, now_us: int) -> list[AnyO
         ops += quota_ops(server.project_id, server.flavor, -1, {})
         if server.node_id:
             ops += claim_ops(server.node_id, server.flavor, -1, {})
-    released: Sequence[AnyOp] | None = hook.port_release(db=db, server_id=server.id, now_us=now_us)
+    released: Sequence[AnyOp] | None = hook.port_release(
+        db=db, server_id=server.id, now_us=now_us, port_ids=None
+    )
     ops += released or []
     ops += [
         _finish(action, server.node_id, now_us, "", "")

@@ -50,7 +50,6 @@ def domain_plan(
 ) -> DomainPlan:
     """Return the plan of a server's domain."""
     flavor = flavor_of(server)
-    model = properties.get("hw_vif_model", "virtio")
     return DomainPlan(
         server_id=server.id,
         name=names.instance_name(server.id),
@@ -62,16 +61,19 @@ def domain_plan(
         cpu_model=section.cpu_model_tcg,
         tcg_cache_mib=section.tcg_cache_mib,
         disks=_disks(server, flavor, properties.get("hw_disk_bus", "virtio"), state_dir),
-        interfaces=tuple(
-            InterfacePlan(
-                tap=port.tap,
-                mac=port.mac,
-                mtu_bytes=port.mtu_bytes,
-                model=model if model in _INTERFACE_MODELS else "virtio",
-            )
-            for port in ports
-        ),
+        interfaces=tuple(interface_plan(port, properties) for port in ports),
         console_log=str(names.console_log_path(state_dir, server.id)),
+    )
+
+
+def interface_plan(port: PortState, properties: Mapping[str, str]) -> InterfacePlan:
+    """Return the plan of one interface."""
+    model = properties.get("hw_vif_model", "virtio")
+    return InterfacePlan(
+        tap=port.tap,
+        mac=port.mac,
+        mtu_bytes=port.mtu_bytes,
+        model=model if model in _INTERFACE_MODELS else "virtio",
     )
 
 

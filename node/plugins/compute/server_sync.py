@@ -22,6 +22,7 @@ from node.plugins.compute.drivers.hypervisor import (
 from node.plugins.compute.host import boot_id
 from node.plugins.compute.hypervisor_config import HypervisorSection
 from node.plugins.compute.server_files import ServerFiles
+from node.plugins.compute.server_interfaces import ServerInterfaces
 from node.plugins.compute.server_jobs import Ended, ServerJobs, Waiting
 from node.plugins.compute.server_move import retry_ops
 from node.plugins.compute.server_ops import job_done_ops, release_ops
@@ -50,12 +51,18 @@ class ServerSync(Reconciler):
     watches_lease: ClassVar[bool] = True
 
     def __init__(
-        self, control: Control, hypervisor: Hypervisor, files: ServerFiles, jobs: ServerJobs
+        self,
+        control: Control,
+        hypervisor: Hypervisor,
+        files: ServerFiles,
+        jobs: ServerJobs,
+        interfaces: ServerInterfaces,
     ) -> None:
         super().__init__(control)
         self._hypervisor = hypervisor
         self._files = files
         self._jobs = jobs
+        self._interfaces = interfaces
         self._section = control.config.section(HypervisorSection)
         self._strangers: set[str] = set()
 
@@ -185,7 +192,7 @@ class ServerSync(Reconciler):
             return self._resume(server)
         have, power = _seen(state, server.have)
         if (have, power) == (server.have, server.power):
-            return Done()
+            return Done(again_s=self._interfaces.keep(server) if alive else None)
         log.info(
             "server changed by itself: %s is %s", server.have, have, extra={"server": server.id}
         )

@@ -41,9 +41,11 @@ def port_plan(ctx: Context, request: PortRequest) -> PortPlan:
 
 
 @hookimpl
-def port_release(db: Reader, server_id: str, now_us: int) -> Sequence[AnyOp]:
-    """Release the ports of a server."""
-    return server_ports.release_ports(db, server_id, now_us)
+def port_release(
+    db: Reader, server_id: str, now_us: int, port_ids: Sequence[str] | None
+) -> Sequence[AnyOp]:
+    """Release the ports of a server, or some of them."""
+    return server_ports.release_ports(db, server_id, now_us, port_ids)
 
 
 @hookimpl

@@ -52,7 +52,7 @@ def plan_ports(ctx: Context, request: PortRequest) -> PortPlan:
     secgroup_rules.ensure_default(ctx, request.project_id)
     planner = _Planner(ctx, request)
     wishes = automatic(ctx, request.project_id) if request.wishes is None else request.wishes
-    for slot, wish in enumerate(wishes):
+    for slot, wish in enumerate(wishes, request.first_slot):
         planner.add(wish, slot)
     return PortPlan(
         ops=(*planner.draft.ops, *planner.ops),
@@ -184,10 +184,14 @@ def _group_named(rows: Sequence[SecurityGroup], name: str) -> str:
     return found[0]
 
 
-def release_ports(db: Reader, server_id: str, now_us: int) -> list[AnyOp]:
+def release_ports(
+    db: Reader, server_id: str, now_us: int, port_ids: Sequence[str] | None = None
+) -> list[AnyOp]:
     """Return the operations that delete a server's own ports and give the others back unbound."""
     ops: list[AnyOp] = []
     for port in server_rows(db, [server_id]):
+        if port_ids is not None and port.id not in port_ids:
+            continue
         if port.created_for_server:
             ops += port_rules.delete_ops(db, port, now_us=now_us)
         else:

@@ -65,10 +65,11 @@ class FakeNetwork:
         return PortPlan(ops=tuple(ops), port_ids=tuple(ids), created=(True,) * len(ids))
 
     @hookimpl
-    def port_release(self, db: sdk.Reader, server_id: str) -> list[Any]:
-        return [
-            sdk.delete(ServerPort, port.id) for port in db.rows(ServerPort, server_id=server_id)
-        ]
+    def port_release(
+        self, db: sdk.Reader, server_id: str, port_ids: Sequence[str] | None
+    ) -> list[Any]:
+        ports = db.rows(ServerPort, server_id=server_id)
+        return [sdk.delete(ServerPort, p.id) for p in ports if port_ids is None or p.id in port_ids]
 
     @hookimpl
     def port_move(self, db: sdk.Reader, server_id: str, node_id: str) -> list[Any]:
@@ -91,7 +92,8 @@ class FakeNetwork:
                     id=port.id,
                     network_id=NETWORK,
                     network_name="private",
-                    mac="fa:16:3e:00:00:01",
+                    mac=f"fa:16:3e:00:00:{int(port.address.rpartition('.')[2]) - 1:02x}",
+                    tap=f"tap{port.id[:11]}",
                     mtu_bytes=1450,
                     fixed_ips=(ip,),
                     plugged=True,

@@ -9,6 +9,7 @@ from node.plugins import compute
 from node.plugins.compute.hypervisor_config import HypervisorSection
 from node.plugins.compute.server_build import ServerBuilder
 from node.plugins.compute.server_files import ServerFiles
+from node.plugins.compute.server_interfaces import ServerInterfaces
 from node.plugins.compute.server_jobs import ServerJobs
 from node.plugins.compute.server_sync import ServerSync
 from node.plugins.compute.tables import Flavor, Server
@@ -55,7 +56,8 @@ class ComputeNode:
         jobs = ServerJobs(
             self.hypervisor, builder, self.files, section, control.clock, lambda: "qemu"
         )
-        self.sync = ServerSync(control, self.hypervisor, self.files, jobs)
+        interfaces = ServerInterfaces(self.hypervisor, builder, self.files)
+        self.sync = ServerSync(control, self.hypervisor, self.files, jobs, interfaces)
         self.sync.start()
 
     def running(self) -> set[str]:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Protocol
 
-from node.plugins.compute.domain_xml import DomainPlan
+from node.plugins.compute.domain_xml import DomainPlan, InterfacePlan
 from node.sdk import Frozen, NodeError, Unavailable
 
 
@@ -73,6 +73,15 @@ class Hypervisor(Protocol):
 
     def save(self, server_id: str) -> None:
         """Write the guest's memory to disk and end its process."""
+
+    def interfaces(self, server_id: str) -> dict[str, str]:
+        """Return the interfaces of a running guest: MAC address by tap."""
+
+    def plug(self, server_id: str, interface: InterfacePlan) -> None:
+        """Give a running guest an interface."""
+
+    def unplug(self, server_id: str, mac: str) -> None:
+        """Ask a running guest to let an interface go: it is gone when `interfaces` does not have it any more."""
 
     def undefine(self, server_id: str) -> None:
         """Forget a domain that does not run, its saved memory too."""

@@ -13,7 +13,8 @@ from typing import Any, TypeVar
 
 import libvirt
 
-from node.plugins.compute.domain_xml import DomainPlan, domain_xml
+from node.plugins.compute.domain_xml import DomainPlan, InterfacePlan, domain_xml
+from node.plugins.compute.drivers import libvirt_devices
 from node.plugins.compute.drivers.hypervisor import (
     DomainState,
     HypervisorGone,
@@ -134,6 +135,20 @@ class LibvirtHypervisor:
     def save(self, server_id: str) -> None:
         """Write the guest's memory to disk and end its process."""
         self._domain("save", server_id, _when_active(lambda d: d.managedSave(0)), _SAVE_S)
+
+    def interfaces(self, server_id: str) -> dict[str, str]:
+        """Return the interfaces of a guest: MAC address by tap."""
+        return self._domain("interfaces", server_id, libvirt_devices.interfaces) or {}
+
+    def plug(self, server_id: str, interface: InterfacePlan) -> None:
+        """Give a running guest an interface."""
+        verb = _when_active(lambda domain: libvirt_devices.plug(domain, interface))
+        self._domain("plug", server_id, verb)
+
+    def unplug(self, server_id: str, mac: str) -> None:
+        """Ask a running guest to let an interface go."""
+        verb = _when_active(lambda domain: libvirt_devices.unplug(domain, mac))
+        self._domain("unplug", server_id, verb)
 
     def undefine(self, server_id: str) -> None:
         """Forget a domain that does not run."""
