@@ -69,7 +69,7 @@ class ClusterSection(Frozen):
     failure_domain: str = ""
     """What this node fails together with, for example a rack; empty: nothing."""
     virtual_address: str = ""
-    """Address with prefix length that one healthy node of the cluster holds for the API, for example 192.0.2.9/24; empty: none."""
+    """Address with prefix length that one healthy node holds for the API, for example 192.0.2.9/24; empty: none."""
 
 
 class LogSection(Frozen):

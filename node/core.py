@@ -2,10 +2,11 @@
 
 import logging
 import os
-import socket
 import sys
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -14,15 +15,17 @@ from node.clock import Clock, SystemClock
 from node.cluster.client import SOCKET_FILE
 from node.cluster.consensus import Consensus
 from node.cluster.founding import Certificates
+from node.cluster.recover import LOG_DIRECTORY, epoch_of, give_way
 from node.cluster.settings import RaftSettings
-from node.cluster.tables import ROW_TYPES
 from node.cluster.trust import TLS_DIRECTORY, Trust
-from node.config import Config, NodeSection
+from node.config import ClusterSection, Config
 from node.control.data_place import Members, data_port
 from node.control.gauges import reconciler_gauges
 from node.control.placement import NodeRow
 from node.control.reconciler import Reconciler
 from node.control.runtime import NodeControl, Runtime
+from node.core_status import core_status, log_gauges
+from node.enrolment import Enrolment
 from node.errors import Conflict, DiskFull, NodeError, Unavailable
 from node.ids import Ids, RandomIds
 from node.observe.admin import AdminServer, Command
@@ -31,28 +34,18 @@ from node.observe.notices import heard
 from node.pluginhost import PluginHost, PluginReport
 from node.state.machine import Changes, Machine
 from node.state.reader import STATE_FILE, Readers
-from node.state.row import Row, Table
-from node.state.txn import (
-    AnyOp,
-    Define,
-    Insert,
-    Refused,
-    Txn,
-    decode_outcome,
-    encode_txn,
-    insert,
-    patch,
-)
+from node.state.txn import AnyOp, Outcome, Txn, decode_outcome, encode_txn
 from node.types import Frozen, NodeId
+
+if TYPE_CHECKING:
+    from node.cluster.assembly import Assembly
+    from node.cluster.formation import Membership
 
 log = logging.getLogger("hedgerow.node")
 
-CORE_ROW_TYPES: tuple[type[Row], ...] = (NodeRow, *ROW_TYPES)
-"""What the core itself stores; all other tables are plugins'."""
-
 _START_TIMEOUT_S = 30.0
-_EXISTS = ("exists", "rev", "unique")
-_STUCK_S = 5.0
+_PATIENCE_S = 0.5
+_CONFIRM_S = 5.0
 _SWITCH_S = 0.0005
 """How long a thread may hold the interpreter while the log's thread waits: a commit is shorter than that."""
 
@@ -75,6 +68,8 @@ class Node:
         self.directory = config.state_dir
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.node_id = NodeId(identity(self.directory, self.ids).node_id)
+        give_way(self.directory)
+        self._settings = RaftSettings(node_id=self.node_id, epoch=epoch_of(self.directory))
         self.machine = Machine(self.directory / STATE_FILE, self._changed)
         self.readers = Readers(self.directory / STATE_FILE)
         self.certificates = Certificates(
@@ -83,10 +78,7 @@ class Node:
             self.clock,
             self.readers.reader,
         )
-        settings = RaftSettings(node_id=self.node_id)
-        self.consensus = Consensus(
-            self.machine, self.directory / "log", self.directory / SOCKET_FILE, settings
-        )
+        self.consensus: Consensus | None = None
         self.control = NodeControl(
             node_id=self.node_id,
             config=config,
@@ -94,62 +86,152 @@ class Node:
             ids=self.ids,
             hook=host.hook,
             readers=self.readers,
-            propose=self.consensus.propose,
+            propose=self._propose_bytes,
             data_port=data_port(config, Members(self.readers)),
         )
+        self.enrolment = Enrolment(
+            host=host,
+            config=config,
+            control=self.control,
+            certificates=self.certificates,
+            propose=self._propose,
+            clock=self.clock,
+        )
         self.runtime = Runtime(self.control, self._reconcilers())
+        self.others = self._assembled()
         self.admin = AdminServer(self.directory, self._commands())
+        self.failure = ""
+        """Why the process must end; empty while all is well."""
+        self._stopping = threading.Event()
+        self._beginning = threading.Thread(target=self._begin_among_others, name="begin")
+
+    def _assembled(self) -> "Assembly | None":
+        if not self.config.section(ClusterSection).port:
+            return None
+        from node.cluster.assembly import Assembly
+
+        return Assembly(
+            config=self.config,
+            node_id=self.node_id,
+            directory=self.directory,
+            certificates=self.certificates,
+            readers=self.readers,
+            ids=self.ids,
+        )
+
+    # -- the start
 
     def start(self) -> None:
-        """Open the log, declare tables, seed rows, report this node, start the reconcilers."""
-        tables = self._tables()
-        self.machine.check_floor(list(tables))
+        """Open the log, declare tables, seed rows, report this node, start the reconcilers.
+
+        Among others all that happens in a thread, for it may take as long as others do; see `failure`.
+        """
+        self.machine.check_floor(list(self.enrolment.tables()))
+        self.host.services()  # the API process serves them; here they are looked at for `hedgerow status`
+        if self.others is not None:
+            self.others.open()
+            self.admin.start()
+            self._beginning.start()
+            return
         if not self.certificates.trust.is_member:
             self.certificates.found(self.ids)
         self.certificates.keep()
+        self.consensus = self._log(self._settings)
         self.consensus.start(_START_TIMEOUT_S)
-        self.host.services()  # the API process serves them; here they are looked at for `hedgerow status`
-        self._settle(tables)
+        self.enrolment.settle(
+            self.enrolment.tables(), self.machine.declared(), self.certificates.first_rows(self.ids)
+        )
         self.runtime.start()
         self.admin.start()
 
-    def _settle(self, tables: Mapping[Table, str]) -> None:
-        """Have the cluster hold this node's tables, the first rows and this node's own; harmless when repeated.
+    def _log(self, settings: RaftSettings) -> Consensus:
+        peers = self.others.peers if self.others is not None else None
+        return Consensus(
+            self.machine,
+            self.directory / LOG_DIRECTORY,
+            self.directory / SOCKET_FILE,
+            settings,
+            peers=peers,
+        )
 
-        Raises:
-            Unavailable: 503, nobody leads the log.
-        """
-        held = self.machine.declared()
-        for table, plugin in tables.items():
-            if table.name not in held or held[table.name].version < table.version:
-                outcome = self._propose(Define(table))
-                if isinstance(outcome, Refused):
-                    self._refused(plugin, "row_types", f"table {table.name}", outcome)
-        self._propose_all(self.certificates.first_rows(self.ids))
-        self._seed()
-        self.report()
+    def _begin_among_others(self) -> None:
+        try:
+            self._among_others()
+        except NodeError as error:
+            self.failure = error.message
+        except Exception as error:
+            log.exception("the node cannot begin")
+            self.failure = f"{type(error).__name__}: {error}"
 
-    def _seed(self) -> None:
-        """Propose the rows that a new cluster begins with; those that exist are not proposed at all."""
-        db = self.readers.reader()
-        for plugin, ops in self.host.gather(
-            "seed_rows", db=db, now_us=self.clock.now_us(), config=self.config
-        ):
-            for op in ops:
-                if isinstance(op, Insert) and db.has(op.table, op.id):
-                    continue
-                outcome = self._propose(op)
-                if isinstance(outcome, Refused) and outcome.reason not in _EXISTS:
-                    self._refused(plugin, "seed_rows", f"{outcome.table} {outcome.id}", outcome)
+    def _among_others(self) -> None:
+        assert self.others is not None
+        membership: Membership | None = None
+        settings = self._settings
+        if not Consensus.exists(self.directory / LOG_DIRECTORY):
+            membership = self.others.form(self._stopping)
+            if membership is None:
+                return
+            if not membership.is_founder:
+                voters = tuple(member.node_id for member in membership.members)
+                settings = RaftSettings(node_id=self.node_id, first_peers=voters, first_voter=False)
+        self.certificates.keep()
+        self.consensus = self._log(settings)
+        self.others.attach(self.consensus, self.machine, self.runtime.look_at_all)
+        self.consensus.start(_START_TIMEOUT_S)
+        is_known = self.readers.reader().get(NodeRow, self.node_id) is not None
+        if is_known:  # what its rows say goes on, whether or not anyone leads
+            self.runtime.start()
+        if not self._settled(self.others):
+            return
+        if not is_known:
+            self.runtime.start()
+        self.others.admit(self._propose)
+        self.control.lease = self.others.take_part(self.consensus, self.runtime.lease_changed)
+        log.info("this node is a member of its cluster")
 
-    def _propose_all(self, ops: Sequence[AnyOp]) -> None:
-        if ops:
-            self._propose(*ops)
+    def _settled(self, others: "Assembly") -> bool:
+        """Enrol as soon as the log takes it; False when the node is to stop before."""
+        tables = self.enrolment.tables()
+        assert self.consensus is not None
+        while not self._stopping.is_set():
+            try:
+                # What is decided from rows must be decided from those that the cluster has.
+                if self.consensus.confirm(_CONFIRM_S):
+                    self.enrolment.settle(tables, self.machine.declared(), others.first_rows())
+                    self.certificates.keep()
+                    return True
+            except (Unavailable, DiskFull) as error:
+                log.info("this node waits for its cluster: %s", error.message)
+            self._stopping.wait(_PATIENCE_S)
+        return False
 
-    def _refused(self, plugin: str, hook: str, what: str, outcome: Refused) -> None:
-        error = Conflict(f"{what} was refused: {outcome.reason}")
-        log.error("plugin %s: %s", plugin, error.message)
-        self.host.report(plugin, f"hook {hook}", error)
+    def stop(self) -> None:
+        """Stop in the opposite order; VMs and networks stay."""
+        self._stopping.set()
+        if self._beginning.is_alive():
+            self._beginning.join()
+        self.admin.stop()
+        if self.others is not None:
+            self.others.withdraw()
+        self.runtime.stop()
+        if self.consensus is not None:
+            self.consensus.stop()
+        if self.others is not None:
+            self.others.stop()
+        self.machine.close()
+
+    def report(self) -> None:
+        """Renew certificates and write this node's row, where they changed. Once a minute."""
+        if self.consensus is None or self._beginning.is_alive():
+            return
+        renewed = self.certificates.keep()
+        if self.others is not None:
+            self.others.remember()
+            if renewed:
+                self.others.peers.reload()
+        self.enrolment.report()
+
+    # -- what others are handed
 
     def _reconcilers(self) -> list[Reconciler]:
         kept: dict[str, Reconciler] = {}
@@ -160,68 +242,21 @@ class Node:
                     self.host.report(plugin, "hook reconcilers", taken)
         return list(kept.values())
 
-    def stop(self) -> None:
-        """Stop in the opposite order; VMs and networks stay."""
-        self.admin.stop()
-        self.runtime.stop()
-        self.consensus.stop()
-        self.machine.close()
+    def _propose_bytes(self, txn: bytes, timeout_s: float) -> bytes:
+        if self.consensus is None:
+            raise Unavailable("This node is in no cluster yet")
+        return self.consensus.propose(txn, timeout_s)
 
-    def report(self) -> None:
-        """Write what this node has and can into its row, when that changed; what cannot be written now waits."""
-        self.certificates.keep()
-        try:
-            self._report()
-        except (DiskFull, Unavailable) as error:
-            log.warning("this node's row cannot be written now: %s", error.message)
-
-    def _report(self) -> None:
-        facts: dict[str, str] = {}
-        for _name, some in self.host.gather("node_facts", control=self.control):
-            facts.update(some)
-        numbers = {
-            name: int(facts.pop(name))
-            for name in ("vcpus", "memory_mib", "disk_gib")
-            if facts.get(name, "").isdigit()
-        }
-        name = self.config.section(NodeSection).name or socket.gethostname()
-        fields: dict[str, object] = {
-            "name": name,
-            "state": "up",
-            "facts": {**facts, "version": __version__},
-            "fingerprint": self.certificates.trust.fingerprint,
-            **numbers,
-        }
-        row = self.readers.reader().get(NodeRow, self.node_id)
-        now = self.clock.now_us()
-        if row is None:
-            fresh = NodeRow(id=self.node_id, created_at=now, updated_at=now, boot_at=now, **fields)  # type: ignore[arg-type]
-            self._propose(insert(fresh))
-        elif any(getattr(row, key) != value for key, value in fields.items()):
-            self._propose(patch(NodeRow, self.node_id, updated_at=now, **fields))
-
-    def _tables(self) -> dict[Table, str]:
-        """Return the tables of all plugins, with the plugin; the first to name a table has it."""
-        kept: dict[str, tuple[Table, str]] = {
-            row_type.__table__.name: (row_type.__table__, "core") for row_type in CORE_ROW_TYPES
-        }
-        for plugin, row_types in self.host.gather("row_types"):
-            for row_type in row_types:
-                table = row_type.__table__
-                if kept.setdefault(table.name, (table, plugin))[0] is not table:
-                    taken = Conflict(f"the table name {table.name} is taken")
-                    self.host.report(plugin, "hook row_types", taken)
-        return dict(kept.values())
-
-    def _propose(self, *ops: object) -> object:
-        txn = Txn(request_id=self.ids.uuid(), ops=ops)  # type: ignore[arg-type]
-        return decode_outcome(self.consensus.propose(encode_txn(txn), _START_TIMEOUT_S))
+    def _propose(self, *ops: AnyOp) -> Outcome:
+        txn = Txn(request_id=self.ids.uuid(), ops=ops)
+        return decode_outcome(self._propose_bytes(encode_txn(txn), _START_TIMEOUT_S))
 
     def _changed(self, changes: Changes) -> None:
         self.runtime.changed(changes)
 
     def _commands(self) -> Mapping[str, Command]:
-        return {
+        of_members = self.others.commands(self._propose_bytes) if self.others is not None else {}
+        return of_members | {
             "status": self.status,
             "reconcilers": self.runtime.state,
             "metrics": self.metrics,
@@ -232,14 +267,8 @@ class Node:
 
     def metrics(self) -> str:
         """Return this node's gauges in Prometheus' text format."""
-        log_status = self.consensus.status()
         own = {
-            "log_entry": log_status.applied_index,
-            "log_entries_held": log_status.journal_entries,
-            "log_bytes": log_status.journal_bytes,
-            "log_waiting": log_status.waiting,
-            "log_tick_age_seconds": log_status.last_tick_age_s,
-            "disk_full": log_status.disk_full,
+            **(log_gauges(self.consensus) if self.consensus is not None else {}),
             "store_bytes": (self.directory / STATE_FILE).stat().st_size,
             **reconciler_gauges(self.runtime.state()),
         }
@@ -254,45 +283,16 @@ class Node:
 
     def status(self) -> dict[str, object]:
         """Return what `hedgerow status` prints."""
-        log_status = self.consensus.status()
-        failing = [s for s in self.runtime.state() if s.failures or not s.started]
-        health = [
-            {
-                "name": "log",
-                "ok": not log_status.fault,
-                "detail": log_status.fault
-                or f"{log_status.role}, entry {log_status.applied_index}",
-            },
-            {
-                "name": "log thread",
-                "ok": log_status.last_tick_age_s < _STUCK_S,
-                "detail": f"last turn {log_status.last_tick_age_s:.1f} s ago",
-            },
-            {
-                "name": "disk",
-                "ok": not log_status.disk_full,
-                "detail": "full: only deletes are taken until there is room"
-                if log_status.disk_full
-                else "has room",
-            },
-        ]
-        for state in failing:
-            detail = (
-                "is still starting"
-                if not state.started
-                else "; ".join(
-                    f"{f.key} failed {f.attempts} times ({f.error}), again in {f.next_s} s"
-                    for f in state.failures[:3]
-                )
-            )
-            health.append({"name": f"reconciler {state.name}", "ok": False, "detail": detail})
-        for _name, checks in self.host.gather("health", control=self.control):
-            health.extend({"name": n, "ok": ok, "detail": text} for n, ok, text in checks)
+        checks = core_status(self.consensus, self.runtime.state())
+        if self.others is not None:
+            checks += self.others.health()
+        for _name, some in self.host.gather("health", control=self.control):
+            checks += some
         return {
             "version": __version__,
             "node_id": self.node_id,
             "pid": os.getpid(),
-            "health": health,
+            "health": [{"name": name, "ok": ok, "detail": text} for name, ok, text in checks],
             "plugins": [
                 msgspec.to_builtins(report)
                 for report in self.host.with_heard(heard(self.directory, PluginReport))

@@ -28,6 +28,7 @@ _FIRST_PAUSE_S = 0.5
 _LONGEST_PAUSE_S = 20.0
 _STEADY_S = 30.0
 _GRACE_S = 20.0
+_REPORT_S = 60.0
 _PR_SET_PDEATHSIG = 1
 _MALLOC = {
     "GLIBC_TUNABLES": "glibc.malloc.mmap_threshold=1048576:glibc.malloc.arena_max=2:glibc.malloc.hugetlb=1"
@@ -186,8 +187,14 @@ def core(config_path: Path | None) -> int:
         log.critical("%s", error.message)
         return 1
     log.info("the core is up", extra={"node_id": node.node_id})
-    while not stop.wait(60.0):
-        node.report()
+    due_s = time.monotonic() + _REPORT_S
+    while not stop.wait(1.0):
+        if node.failure:
+            log.critical("%s", node.failure)
+            return 1
+        if time.monotonic() >= due_s:
+            node.report()
+            due_s = time.monotonic() + _REPORT_S
     node.stop()
     return 0
 
@@ -246,6 +253,8 @@ def teardown(config_path: Path | None) -> int:
     except NodeError as error:
         log.critical("%s", error.message)
         return 1
+    if node.others is not None:
+        node.others.forget()
     host.gather("teardown", control=node.control)
     failed = {
         report.name: report.error for report in host.reports if report.source == "hook teardown"

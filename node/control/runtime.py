@@ -166,7 +166,12 @@ class _Runner:
 
     def lease_changed(self) -> None:
         """Look at everything, when the lease matters here."""
-        if not (self.reconciler.watches_lease and self.started):
+        if self.reconciler.watches_lease:
+            self.look_at_all()
+
+    def look_at_all(self) -> None:
+        """Look at every key soon."""
+        if not self.started:
             return
         try:
             self.queue.add(self.reconciler.keys())
@@ -285,6 +290,11 @@ class Runtime:
         """Have those reconcilers look at everything to which this node's lease matters."""
         for runner in self._runners.values():
             runner.lease_changed()
+
+    def look_at_all(self) -> None:
+        """Have every reconciler look at everything: the rows were replaced as a whole."""
+        for runner in self._runners.values():
+            runner.look_at_all()
 
     def stop(self, grace_s: float = 10.0) -> None:
         """Let running looks end, then release what the reconcilers hold."""
