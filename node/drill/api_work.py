@@ -12,8 +12,7 @@ import random
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +40,7 @@ class Access(Frozen):
 
 
 class Answer(Frozen):
-    """An answer; status 0: none came."""
+    """An answer; status 0: none came, -1: nobody was reached."""
 
     status: int
     body: Any = None
@@ -52,6 +51,13 @@ class Answer(Frozen):
         if 200 <= self.status < 300:
             return "ok"
         return "refused" if self.status in (404, 409, 412) else "unknown"
+
+    def tell(self, pending: Pending) -> None:
+        """Note it."""
+        if self.status < 0:
+            pending.never_sent()
+        else:
+            pending.came_to(self.outcome)
 
 
 class ApiSeat:
@@ -76,6 +82,12 @@ class ApiSeat:
             connection = self._local.connection = http.client.HTTPSConnection(
                 self._seat.host, self._access.port, context=self._context, timeout=_ANSWER_S
             )
+        try:
+            if connection.sock is None:
+                connection.connect()
+        except OSError:
+            connection.close()
+            return Answer(status=-1), {}
         try:
             connection.request(method, path, data, sent)
             answer = connection.getresponse()
@@ -196,18 +208,11 @@ class ApiClients:
                 self.errors.append(f"api client {client}: {type(error).__name__}: {error}")
                 return
 
-    @contextmanager
-    def _noted(
-        self, thing: str, action: str, seat: ApiSeat, client: int, **fields: Any
-    ) -> Iterator[Pending]:
-        with self._history.operation(thing, action, seat.name, client, **fields) as pending:
-            yield pending
-
     def _ask(
         self, seat: ApiSeat, method: str, path: str, body: object = None, **headers: str
     ) -> Answer:
         answer, _ = seat.ask(method, path, self._token, body, **headers)
-        if answer.status == 0:
+        if answer.status <= 0:
             self._ending.wait(0.05)
         elif answer.outcome == "unknown" and answer.status < 500:
             self.errors.append(
@@ -235,13 +240,15 @@ class ApiClients:
             f"{client}-{chance.randbytes(6).hex()}",
         )
         body = {"network": {"description": value}}
-        with self._noted(thing, "write", seat, client, value=value, version=version) as pending:
+        with self._history.operation(
+            thing, "write", seat.name, client, value=value, version=version
+        ) as pending:
             answer = self._ask(seat, "PUT", path, body, If_Match=f"revision_number={version}")
-            pending.came_to(answer.outcome)
+            answer.tell(pending)
 
     def _see(self, client: int, chance: random.Random, seat: ApiSeat) -> None:
         thing, network_id = chance.choice(sorted(self._registers.items()))
-        with self._noted(thing, "read", seat, client) as pending:
+        with self._history.operation(thing, "read", seat.name, client) as pending:
             answer = self._ask(seat, "GET", f"{_NETWORKS}/{network_id}")
             if answer.status == 200:
                 network = answer.body["network"]
@@ -252,18 +259,18 @@ class ApiClients:
 
     def _take(self, client: int, chance: random.Random, seat: ApiSeat) -> None:
         thing, name = self._name(chance, "name", _NAMES)
-        with self._noted(thing, "create", seat, client) as pending:
+        with self._history.operation(thing, "create", seat.name, client) as pending:
             body = {"keypair": {"name": name, "public_key": _KEY}}
-            pending.came_to(self._ask(seat, "POST", _KEYPAIRS, body).outcome)
+            self._ask(seat, "POST", _KEYPAIRS, body).tell(pending)
 
     def _free(self, client: int, chance: random.Random, seat: ApiSeat) -> None:
         thing, name = self._name(chance, "name", _NAMES)
-        with self._noted(thing, "delete", seat, client) as pending:
-            pending.came_to(self._ask(seat, "DELETE", f"{_KEYPAIRS}/{name}").outcome)
+        with self._history.operation(thing, "delete", seat.name, client) as pending:
+            self._ask(seat, "DELETE", f"{_KEYPAIRS}/{name}").tell(pending)
 
     def _look(self, client: int, chance: random.Random, seat: ApiSeat) -> None:
         thing, name = self._name(chance, "name", _NAMES)
-        with self._noted(thing, "read", seat, client) as pending:
+        with self._history.operation(thing, "read", seat.name, client) as pending:
             answer = self._ask(seat, "GET", f"{_KEYPAIRS}/{name}")
             if answer.outcome != "unknown":
                 pending.came_to("ok", version=int(answer.status == 200))
@@ -272,10 +279,10 @@ class ApiClients:
 
     def _add(self, client: int, chance: random.Random, seat: ApiSeat) -> None:
         thing, name = self._name(chance, "count", _COUNTS)
-        with self._noted(thing, "create", seat, client) as pending:
+        with self._history.operation(thing, "create", seat.name, client) as pending:
             body = {"network": {"name": name, "admin_state_up": False}}
             answer = self._ask(seat, "POST", _NETWORKS, body)
-            pending.came_to(answer.outcome)
+            answer.tell(pending)
         if answer.status == 201:
             with self._lock:
                 self._counted.setdefault(thing, set()).add(answer.body["network"]["id"])
@@ -294,12 +301,12 @@ class ApiClients:
         for one in leftover:  # nobody looks at these any more
             self._ask(seat, "DELETE", f"{_NETWORKS}/{one}")
         if network_id:
-            with self._noted(thing, "delete", seat, client) as pending:
-                pending.came_to(self._ask(seat, "DELETE", f"{_NETWORKS}/{network_id}").outcome)
+            with self._history.operation(thing, "delete", seat.name, client) as pending:
+                self._ask(seat, "DELETE", f"{_NETWORKS}/{network_id}").tell(pending)
 
     def _count(self, client: int, chance: random.Random, seat: ApiSeat) -> None:
         thing, name = self._name(chance, "count", _COUNTS)
-        with self._noted(thing, "read", seat, client) as pending:
+        with self._history.operation(thing, "read", seat.name, client) as pending:
             answer = self._ask(seat, "GET", f"{_NETWORKS}?name={name}")
             if answer.status == 200:
                 pending.came_to("ok", version=len(answer.body["networks"]))

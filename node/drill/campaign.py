@@ -78,9 +78,9 @@ def run(
         rows.load(plan.ballast_mib, plan.seed)
     say(f"seed {plan.seed}: {plan.clients} clients, {plan.seconds:.0f} s of faults")
     done = _under_fire(site, plan, say, [rows, *([api] if api else [])])
-    held = held_by(rows.seats, _SETTLE_S)
     if keep is not None:
         history.write(keep)
+    held = held_by(rows.seats, _SETTLE_S)
     operations = history.operations()
     violations = judge(operations, held)
     if api is not None:

@@ -51,10 +51,15 @@ class Pending:
 
     def __init__(self) -> None:
         self.fields: dict[str, object] = {}
+        self.is_sent = True
 
     def came_to(self, outcome: Outcome, **fields: object) -> None:
         """Note the answer."""
         self.fields.update(fields, outcome=outcome)
+
+    def never_sent(self) -> None:
+        """Forget the operation: nobody can have heard of it."""
+        self.is_sent = False
 
 
 class History:
@@ -85,8 +90,9 @@ class History:
                 returned_s=self._clock(),
                 **pending.fields,  # type: ignore[arg-type]
             )
-            with self._lock:
-                self._operations.append(done)
+            if pending.is_sent:
+                with self._lock:
+                    self._operations.append(done)
 
     def operations(self) -> list[Operation]:
         """Return what there is so far, in the order of their ends."""

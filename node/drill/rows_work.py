@@ -35,7 +35,7 @@ from node.state.txn import (
     put,
 )
 
-_ANSWER_S = 4.0
+_ANSWER_S = 2.5
 _TRIES = 4
 _LISTS, _REGISTERS = 4, 3
 _CHAPTER_S = 15.0

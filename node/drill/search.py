@@ -66,7 +66,7 @@ def _next(ordered: Sequence[Operation], done: int, state: Any, step: Step) -> li
     return found
 
 
-def holder_step(state: bool, one: Operation) -> bool | None:  # noqa: FBT001 - the state itself
+def holder_step(state: bool, one: Operation) -> bool | None:
     """Model a name: `create` takes it (refused: it is taken), `delete` frees it (refused: it is free).
 
     A `read` sees version 1 when it is taken, 0 when it is free.

@@ -11,9 +11,11 @@ import msgspec
 
 from node.cluster.client import SOCKET_FILE
 from node.cluster.consensus import Consensus
+from node.cluster.fetch import Exchange, Fetcher, RpcRanges
 from node.cluster.peers import Credentials, PeerNetwork
 from node.cluster.rpc import Rpc
 from node.cluster.settings import RaftSettings
+from node.cluster.snapshot import Copies
 from node.state.machine import Machine
 from node.state.reader import STATE_FILE
 from node.types import Frozen
@@ -43,10 +45,14 @@ def main() -> None:
         is_member=lambda one, _fingerprint: one in told.book,
         listen=told.book[node_id],
     )
-    Rpc(peers)
+    rpc = Rpc(peers)
     machine = Machine(place / STATE_FILE)
     others = {"peers": peers} if len(told.book) > 1 else {}
     consensus = Consensus(machine, place / "log", place / SOCKET_FILE, told.settings, **others)
+    copies = Copies(machine, consensus, place / "snapshots")
+    copies.serve(rpc)
+    fetcher = Fetcher(machine, consensus, RpcRanges(rpc), place / "snapshots")
+    consensus.snapshots = Exchange(copies.offer, fetcher)
     peers.start()
     consensus.start()
     print("ready", flush=True)

@@ -218,6 +218,8 @@ def test_a_history_is_recorded_and_read_again(tmp_path: Path) -> None:
         history.operation("list/0", "read", "n2", 4, is_local=True),
     ):
         raise OSError("gone")
+    with history.operation("list/0", "append", "n1", 3, value="f") as pending:
+        pending.never_sent()
     first, second = history.operations()
     assert (first.outcome, first.invoked_s, first.ended_s) == ("ok", 1.0, 2.5)
     assert (second.outcome, second.ended_s, second.is_local) == ("unknown", FOREVER_S, True)
