@@ -12,6 +12,7 @@ import msgspec
 
 from node import __version__
 from node.clock import Clock, SystemClock
+from node.cluster.admin_commands import ClusterCommands
 from node.cluster.client import SOCKET_FILE
 from node.cluster.consensus import Consensus
 from node.cluster.founding import Certificates
@@ -256,7 +257,12 @@ class Node:
 
     def _commands(self) -> Mapping[str, Command]:
         of_members = self.others.commands(self._propose_bytes) if self.others is not None else {}
-        return of_members | {
+        rows = ClusterCommands(
+            db=self.readers.reader, propose=self._propose, clock=self.clock, ids=self.ids
+        )
+        return {
+            **rows.commands(),
+            **of_members,
             "status": self.status,
             "reconcilers": self.runtime.state,
             "metrics": self.metrics,
