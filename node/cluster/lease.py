@@ -91,6 +91,7 @@ class LeaseKeeper:
         self._clock = clock
         self._times = times
         self._since_s = clock()
+        self._seen_s: dict[str, float] = {}
         self._heard_s: dict[str, float] = {}
         self._condemned = set(down)
         self._lock = threading.Lock()
@@ -105,12 +106,15 @@ class LeaseKeeper:
         """Return what to write, given what the log says of every member."""
         with self._lock:
             now_s = self._clock()
+            for node_id in states:
+                self._seen_s.setdefault(node_id, now_s)
             wanted = [
                 (node_id, state, self._wanted(node_id, state, now_s))
                 for node_id, state in sorted(states.items())
             ]
-            for gone in self._heard_s.keys() - states.keys():
-                del self._heard_s[gone]
+            for known in (self._seen_s, self._heard_s):
+                for gone in known.keys() - states.keys():
+                    del known[gone]
             self._condemned.update(
                 node_id for node_id, was, state in wanted if "down" in (was, state)
             )
@@ -125,7 +129,7 @@ class LeaseKeeper:
         if node_id in self._condemned:
             is_back = state == "down" and now_s - heard_s < self._times.suspect_s
             return "up" if is_back else "down"
-        silent_s = now_s - max(self._since_s, heard_s)
+        silent_s = now_s - max(self._since_s, self._seen_s[node_id], heard_s)
         if silent_s >= self._times.lease_s + self._times.margin_s:
             return "down"
         return "suspect" if silent_s >= self._times.suspect_s else "up"

@@ -44,6 +44,8 @@ class Answer(Frozen):
 
     status: int
     body: Any = None
+    is_stale: bool = False
+    """Whether the node said that it may be behind, as it reaches no leader."""
 
     @property
     def outcome(self) -> Outcome:
@@ -52,9 +54,14 @@ class Answer(Frozen):
             return "ok"
         return "refused" if self.status in (404, 409, 412) else "unknown"
 
+    @property
+    def is_fresh(self) -> bool:
+        """Return whether it shows the present."""
+        return self.status == 200 and not self.is_stale
+
     def tell(self, pending: Pending) -> None:
         """Note it."""
-        if self.status < 0:
+        if self.status < 0 or (self.is_stale and self.outcome == "refused"):
             pending.never_sent()
         else:
             pending.came_to(self.outcome)
@@ -98,7 +105,8 @@ class ApiSeat:
             return Answer(status=0), {}
         decoded = msgspec.json.decode(text) if text[:1] in (b"{", b"[") else None
         found = {name.lower(): value for name, value in answer.getheaders()}
-        return Answer(status=answer.status, body=decoded), found
+        is_stale = found.get("warning", "").startswith("110")
+        return Answer(status=answer.status, body=decoded, is_stale=is_stale), found
 
     def sign_in(self) -> str:
         """Return a token, empty when there is no answer."""
@@ -250,7 +258,7 @@ class ApiClients:
         thing, network_id = chance.choice(sorted(self._registers.items()))
         with self._history.operation(thing, "read", seat.name, client) as pending:
             answer = self._ask(seat, "GET", f"{_NETWORKS}/{network_id}")
-            if answer.status == 200:
+            if answer.is_fresh:
                 network = answer.body["network"]
                 seen = (network["description"],) if network["description"] else ()
                 pending.came_to("ok", version=network["revision_number"], seen=seen)
@@ -272,7 +280,7 @@ class ApiClients:
         thing, name = self._name(chance, "name", _NAMES)
         with self._history.operation(thing, "read", seat.name, client) as pending:
             answer = self._ask(seat, "GET", f"{_KEYPAIRS}/{name}")
-            if answer.outcome != "unknown":
+            if answer.outcome != "unknown" and not answer.is_stale:
                 pending.came_to("ok", version=int(answer.status == 200))
 
     # -- counts
@@ -308,5 +316,5 @@ class ApiClients:
         thing, name = self._name(chance, "count", _COUNTS)
         with self._history.operation(thing, "read", seat.name, client) as pending:
             answer = self._ask(seat, "GET", f"{_NETWORKS}?name={name}")
-            if answer.status == 200:
+            if answer.is_fresh:
                 pending.came_to("ok", version=len(answer.body["networks"]))

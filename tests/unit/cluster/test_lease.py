@@ -78,6 +78,7 @@ def test_a_silent_node_is_suspect_then_down_then_up_again() -> None:
     clock = Clock()
     keeper = LeaseKeeper(clock)
     assert keeper.heard("a")
+    assert keeper.review({"a": "up"}) == []
     clock.now_s += 3
     assert keeper.review({"a": "up"}) == [Transition(node_id="a", state="suspect")]
     clock.now_s += USUAL.lease_s + USUAL.margin_s - 3
@@ -96,9 +97,8 @@ def test_a_silent_node_is_suspect_then_down_then_up_again() -> None:
 def test_a_new_keeper_waits_a_whole_lease_and_revives_nobody_by_itself() -> None:
     clock = Clock()
     keeper = LeaseKeeper(clock, down=["b"])
-    clock.now_s += 1
     assert keeper.review({"a": "up", "b": "down"}) == []
-    clock.now_s += USUAL.lease_s
+    clock.now_s += USUAL.lease_s + USUAL.margin_s
     assert keeper.review({"a": "up", "b": "down"}) == [Transition(node_id="a", state="down")]
 
 
@@ -107,3 +107,12 @@ def test_a_suspect_that_is_heard_is_up() -> None:
     keeper = LeaseKeeper(clock)
     keeper.heard("a")
     assert keeper.review({"a": "suspect"}) == [Transition(node_id="a", state="up")]
+
+
+def test_a_node_that_has_just_joined_has_time_to_ask() -> None:
+    clock = Clock()
+    keeper = LeaseKeeper(clock)
+    clock.now_s += 100
+    assert keeper.review({"new": "up"}) == []
+    clock.now_s += USUAL.suspect_s
+    assert keeper.review({"new": "up"}) == [Transition(node_id="new", state="suspect")]
