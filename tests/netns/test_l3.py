@@ -2,6 +2,7 @@
 
 import shutil
 import socket
+from pathlib import Path
 from typing import Self
 
 import pytest
@@ -230,6 +231,23 @@ def test_a_restart_keeps_connections_and_leaves_nothing_at_the_end(site: Site) -
     site.settle()
     assert site.planes.inventory()["bridges"] == []
     assert "hedgerow_nat" not in run("nft", "list", "tables")
+
+
+FORWARDS = Path("/proc/sys/net/ipv4/ip_forward")
+
+
+@pytest.mark.parametrize("before", ["0", "1"])
+def test_the_machine_forwards_in_the_end_as_it_did_before(site: Site, before: str) -> None:
+    FORWARDS.write_text(before)
+    outside_net(site)
+    site.settle()
+    assert FORWARDS.read_text().strip() == "1"
+    site.restart()
+    site.settle()
+    site.planes.teardown()
+    assert FORWARDS.read_text().strip() == before
+    site.planes.teardown()
+    assert FORWARDS.read_text().strip() == before
 
 
 def test_tcp_through_a_small_mtu(site: Site) -> None:

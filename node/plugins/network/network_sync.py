@@ -3,12 +3,13 @@
 import contextlib
 import logging
 import subprocess
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from node.plugins.network.drivers.links import Links
-from node.plugins.network.drivers.namespaces import Namespaces, write_sysctls
+from node.plugins.network.drivers.namespaces import Namespaces
 from node.plugins.network.drivers.nft import NftTable
+from node.plugins.network.drivers.parameters import Parameters
 from node.plugins.network.names import bridge_name, is_ours
 from node.plugins.network.network_plan import NAT_TABLE, bridge_plan, nat_fragment, on_wire
 from node.plugins.network.section import NetworkSection
@@ -29,6 +30,7 @@ class Bridges:
         self._control = control
         self.links = links
         self._nat = NftTable(NAT_TABLE, namespaces)
+        self._parameters = Parameters(control.config.state_dir / "network" / "parameters.json")
         self._nat_is_gone = False
         self.external_ids: set[str] = set()
         """External networks and their subnets as last seen: what is left to look at when a row is gone."""
@@ -60,11 +62,11 @@ class Bridges:
         self.external_ids = {*own, *(subnet.id for subnet in subnets)}
         hidden = subnets if self._control.config.section(NetworkSection).external_nat else []
         if subnets:
-            write_sysctls({"net/ipv4/ip_forward": "1"})
+            self._parameters.set("net/ipv4/ip_forward", "1")
         if any(
             subnet.ip_version == 6 for subnet in subnets
         ):  # it ends router discovery on the uplink
-            write_sysctls({"net/ipv6/conf/all/forwarding": "1"})
+            self._parameters.set("net/ipv6/conf/all/forwarding", "1")
         if hidden:
             self._nat.apply({"external": nat_fragment(hidden)})
             self._nat.verify()
@@ -82,8 +84,9 @@ class Bridges:
         self.links.remove(name)
 
     def remove_uplink(self) -> None:
-        """Remove the address translation."""
+        """Remove the address translation, and let the machine forward or not as it did before."""
         self._nat.remove()
+        self._parameters.give_back()
 
 
 class NetworkSync(Reconciler):
@@ -93,10 +96,21 @@ class NetworkSync(Reconciler):
     watches = (Network, Subnet)
     resync_s = 60.0
 
-    def __init__(self, control: Control, bridges: Bridges, watch: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        control: Control,
+        bridges: Bridges,
+        watch: Callable[[], None],
+        inventory: Callable[[], Mapping[str, Sequence[str]]],
+    ) -> None:
         super().__init__(control)
         self._bridges = bridges
         self._watch = watch
+        self._inventory = inventory
+
+    def world(self) -> Mapping[str, Sequence[str]]:
+        """Return everything of the network plugin on this machine, not the bridges alone."""
+        return self._inventory()
 
     def start(self) -> None:
         """Watch links, and have bridged packets shown to the inet tables: needs br_netfilter."""

@@ -59,7 +59,7 @@ class Planes:
         control = self.control
         return [
             SecuritySync(control, self.security),
-            NetworkSync(control, self.bridges, self.watch.start),
+            NetworkSync(control, self.bridges, self.watch.start, self.inventory),
             PortSync(control, self.bridges, self.security, self.dhcp),
             OverlaySync(control, self.overlay),
             DhcpSync(control, self.dhcp),
