@@ -55,7 +55,7 @@ class SnapSerializer:
 
     def serialize(self, data: object, dump_id: int) -> None:  # noqa: ARG002
         """Make the state durable up to what was applied; after a failure wait before the next try."""
-        if time.monotonic() < self._retry_at_s:
+        if self._journal.pinned is not None or time.monotonic() < self._retry_at_s:
             return
         try:
             self._machine.checkpoint()
@@ -94,6 +94,7 @@ def finish_install(machine: StateMachine, journal: SqliteJournal) -> None:
     if coming is None:
         return
     if machine.applied_index == coming.index:
+        machine.checkpoint()
         journal.begin_anew(coming)
     else:
         journal.expect(None)

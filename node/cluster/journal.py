@@ -57,6 +57,8 @@ class SqliteJournal(Journal):  # type: ignore[misc]
         self._path = path
         self._node_id = node_id
         self._tail_entries = tail_entries
+        self.pinned: int | None = None
+        """Entries from here on, and the one before, are kept: a snapshot that goes on with them is on its way."""
         self._entries: list[Entry] = []
         self._durable = _NO_INDEX  # rows up to here are as in `_entries`
         self._cut: int | None = None  # rows from here on must go
@@ -294,6 +296,8 @@ class SqliteJournal(Journal):  # type: ignore[misc]
     def deleteEntriesTo(self, entryTo: int) -> None:  # noqa: N802, N803
         """Forget the entries before a position, but for the tail that followers may still want."""
         end = entryTo - self._tail_entries
+        if self.pinned is not None:
+            end = min(end, self.pinned - 1 - self.first_index)
         if end <= 0:
             return
         self._size_bytes -= sum(len(entry[0]) for entry in self._entries[:end])

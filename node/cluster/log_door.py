@@ -68,6 +68,23 @@ class Door:
         """
         return self._calls.ask(lambda: self._journal.log_start(index))
 
+    def pin_log(self, index: int | None) -> None:
+        """Keep the log from an index on, None: as usual.
+
+        Raises:
+            Unavailable: 503, the log is closed or stuck.
+        """
+
+        def pin() -> None:
+            self._journal.pinned = index
+
+        self._calls.ask(pin)
+
+    @property
+    def log_bytes(self) -> int:
+        """Return how many bytes of entries the log holds in memory."""
+        return self._journal.size_bytes
+
     def install(self, start: LogStart, restore: Callable[[], None]) -> None:
         """Replace the state by `restore`, called in this thread, and begin the log after it.
 

@@ -52,6 +52,10 @@ class LogKeeper(Protocol):
     def pin_log(self, index: int | None) -> None:
         """Keep the log from an index on; None: from nowhere."""
 
+    @property
+    def log_bytes(self) -> int:
+        """Return how many bytes the log takes."""
+
 
 class Source(Protocol):
     """What is copied."""
@@ -70,6 +74,8 @@ class CopyLimits(Frozen):
     idle_s: float = 30.0
     """Since somebody last wanted it."""
     age_s: float = 1800.0
+    log_bytes: int = 256 << 20
+    """When the log that it pins has grown so much, it is given up."""
 
 
 class _Stopped(Exception):
@@ -147,7 +153,8 @@ class Copies:
             with self._lock:
                 self._offer = None
             path.unlink(missing_ok=True)
-            self._keeper.pin_log(None)
+            with contextlib.suppress(NodeError):  # a log that is closed trims nothing
+                self._keeper.pin_log(None)
             with self._lock:
                 self._thread = None  # only now may another copy pin the log
 
@@ -173,12 +180,17 @@ class Copies:
         """Wait until the copy is of no more use."""
         made_at_s = time.monotonic()
         while not self._stopping.wait(min(1.0, self._limits.idle_s / 4)):
-            now_s = time.monotonic()
             with self._lock:
-                idle_s = now_s - self._wanted_at_s
-                if idle_s > self._limits.idle_s or now_s - made_at_s > self._limits.age_s:
+                if self._is_useless(time.monotonic(), made_at_s):
                     self._offer = None  # nobody is sent to it any more
                     return
+
+    def _is_useless(self, now_s: float, made_at_s: float) -> bool:
+        return (
+            now_s - self._wanted_at_s > self._limits.idle_s
+            or now_s - made_at_s > self._limits.age_s
+            or self._keeper.log_bytes > self._limits.log_bytes
+        )
 
     # -- serving
 

@@ -10,12 +10,13 @@ import logging
 import time
 from typing import Any
 
+import msgspec
 from pysyncobj.config import FAIL_REASON
 from pysyncobj.node import Node
 from pysyncobj.transport import Transport
 
 from node.cluster import filters
-from node.cluster.catchup import Snapshots
+from node.cluster.catchup import LogStart, Snapshots
 from node.cluster.journal import JournalFull
 from node.cluster.library import MAX_ENTRY_BYTES, ClusterFault
 from node.cluster.messages import Message
@@ -220,10 +221,25 @@ class RaftTransport(Transport):  # type: ignore[misc]
             case "apply_command_response" | "timeout_now":
                 self._onMessageReceived(node, message)
             case "snapshot_offer":
-                if self.snapshots is not None and message["term"] >= member.term:
-                    self.snapshots.take(node_id, message["offer"])
+                self._take_offer(node, message)
             case _:
                 member.other(node_id, message)
+
+    def _take_offer(self, node: Node, message: Message) -> None:
+        """Take a snapshot's offer, or tell the leader that the log goes on behind the snapshot already."""
+        member = self.member
+        if self.snapshots is None or message["term"] < member.term:
+            return
+        try:
+            start = msgspec.convert(message["offer"]["start"], LogStart)
+        except (KeyError, TypeError, msgspec.ValidationError) as error:
+            _log.warning("Node %s offers what is no snapshot: %s", node.id, error)
+            return
+        held = member.journal.term_at(start.index) == start.term
+        if held or start.index <= member.raftCommitIndex:
+            self.send(node, filters.answer(start.index + 1, success=True, reset=True))
+        else:
+            self.snapshots.take(node.id, message["offer"])
 
     def _take_append(self, node: Node, message: Message) -> None:
         member = self.member

@@ -53,6 +53,7 @@ class Log:
         self.installed: list[LogStart] = []
         self.refuses = refuses
         self.refusals = 0
+        self.log_bytes = 0
 
     def log_start(self, index: int) -> LogStart | None:
         return LogStart(index=index, term=3, command=b"\0entry", previous_term=2, voters=("a", "b"))
@@ -163,6 +164,12 @@ def test_a_copy_that_is_too_old_is_given_up(pair: Pair) -> None:
     pair.copies = pair.copying(age_s=0.2)
     first = pair.offer()
     until(lambda: (pair.copies.offer("b") or first)["name"] != first["name"])
+
+
+def test_a_copy_that_pins_too_much_of_the_log_is_given_up(pair: Pair) -> None:
+    pair.offer()
+    pair.leader_log.log_bytes = 1 << 30
+    until(lambda: pair.leader_log.pins[-1] is None)
 
 
 def test_stopping_leaves_no_file_and_no_pin(pair: Pair) -> None:
