@@ -128,6 +128,7 @@ class World:
             rules = LeaseKeeper(self._clock(value), down)
             if self.impatient:
                 rules._since_s -= USUAL.lease_s + 1
+                rules._seen_s = dict.fromkeys(self.nodes, rules._since_s)
             self.keepers.append(Keeper(token, rules, self.log.rev))
 
     def review(self, value: int) -> None:
