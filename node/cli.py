@@ -130,7 +130,11 @@ def status(config_path: Path | None, as_json: bool) -> None:
     for entry in found.get("health", []):
         click.echo(f"{_mark(entry['ok'])} {entry['name']}: {entry['detail']}")
     for plugin in found.get("plugins", []):
-        detail = plugin["error"] or f"from {plugin['source']}"
+        detail = (
+            f"{plugin['source']}: {plugin['error']}"
+            if plugin["error"]
+            else f"from {plugin['source']}"
+        )
         click.echo(f"{_mark(not plugin['error'])} plugin {plugin['name']}: {detail}")
     if not all(entry["ok"] for entry in found.get("health", [])):
         sys.exit(1)
@@ -171,6 +175,21 @@ def reconcilers(
             click.echo(
                 f"  {failure['key']}: failed {failure['attempts']} times: {failure['error']}"
             )
+
+
+@debug.command()
+@_config_option
+@click.option("--json", "as_json", is_flag=True, help="JSON instead of a listing.")
+def world(config_path: Path | None, as_json: bool) -> None:
+    """List what this node made of its machine: domains, bridges, namespaces, rules."""
+    found = _ask(config_path, "world")
+    if as_json:
+        click.echo(_json(found))
+        return
+    for kind, things in found.items():
+        click.echo(f"{kind}: {len(things)}")
+        for thing in things:
+            click.echo(f"  {thing}")
 
 
 @debug.command()

@@ -8,7 +8,7 @@ directory that no row names is left alone and reported: only `want="absent"` rem
 import contextlib
 import logging
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import ClassVar
 
 from node.plugins.compute import console, names
@@ -74,6 +74,14 @@ class ServerSync(Reconciler):
     def stop(self) -> None:
         """Let go of the hypervisor; guests go on."""
         self._hypervisor.close()
+
+    def world(self) -> Mapping[str, Sequence[str]]:
+        """Return domains, directories of servers, and those of both that no row names."""
+        return {
+            "domains": self._hypervisor.server_ids(),
+            "server directories": self._files.server_ids(),
+            "strangers": self.strangers,
+        }
 
     def keys(self) -> Iterable[str]:
         """Return the servers of this node: by rows, by domains, by directories."""

@@ -107,7 +107,7 @@ def test_status_shows_health_and_plugins_and_fails_when_ill(config: Path) -> Non
         server.stop()
     assert code == 1
     assert "FAIL  disk: the disk is full; free some" in output
-    assert "FAIL  plugin broken: SyntaxError: no" in output
+    assert "FAIL  plugin broken: file: SyntaxError: no" in output
     assert "ok    plugin fine: from builtin" in output
 
 
@@ -170,6 +170,18 @@ def test_metrics_are_printed_as_they_are(config: Path) -> None:
     server.start()
     try:
         assert run("debug", "metrics", "--config", str(config)) == (0, text)
+    finally:
+        server.stop()
+
+
+def test_the_world_is_listed_by_kind(config: Path) -> None:
+    made = {"bridges": ["hb1", "hb2"], "domains": []}
+    server = AdminServer(config.parent / "state", {"world": lambda: made})
+    server.start()
+    try:
+        code, output = run("debug", "world", "--config", str(config))
+        assert (code, output) == (0, "bridges: 2\n  hb1\n  hb2\ndomains: 0\n")
+        assert json.loads(run("debug", "world", "--json", "--config", str(config))[1]) == made
     finally:
         server.stop()
 

@@ -222,6 +222,19 @@ def test_a_guest_halted_by_a_full_disk_goes_on_once_there_is_room(
     assert plane.hypervisor.calls[-1] == ("unpause", server_id)
 
 
+def test_what_it_made_is_listed(plane: Plane) -> None:
+    server_id = plane.add()
+    plane.settle(server_id)
+    assert plane.sync.world() == {
+        "domains": [server_id],
+        "server directories": [server_id],
+        "strangers": [],
+    }
+    plane.cloud.commit(delete(Server, server_id))
+    plane.look(server_id)
+    assert plane.sync.world()["strangers"] == [server_id]
+
+
 def test_a_guest_that_was_paused_stays_so(plane: Plane) -> None:
     server_id = plane.add()
     plane.settle(server_id)
