@@ -132,10 +132,15 @@ def entries(
     Nodes whose addresses are of another family than this node's are out of reach.
     """
     version = _version(nodes[own_node_id])
+    reached = {
+        node_id: address
+        for node_id, address in nodes.items()
+        if node_id != own_node_id and _version(address) == version
+    }
     found: dict[Key, str] = {}
     for one in stations:
-        address = nodes.get(one.node_id, "")
-        if one.node_id == own_node_id or not address or _version(address) != version:
+        address = reached.get(one.node_id, "")
+        if not address:
             continue
         found[TUNNELLED, one.mac] = address
         found[BRIDGED, one.mac] = ""

@@ -14,6 +14,7 @@ from node.plugins.network.drivers import forwarding
 from node.plugins.network.drivers.forwarding import Tunnel
 from node.plugins.network.drivers.namespaces import Namespaces
 from node.plugins.network.drivers.nft import NftTable
+from node.plugins.network.link_plan import TunnelPlan
 from node.plugins.network.names import is_ours, tunnel_link
 from node.plugins.network.network_sync import Bridges
 from node.plugins.network.overlay_plan import (
@@ -50,6 +51,7 @@ class _Model:
         self.read_all = True
         self.compare = True
         """Look at the kernel's entries."""
+        self.plan: TunnelPlan | None = None
         self.tunnel: Tunnel | None = None
         self.installed: dict[Key, str] = {}
 
@@ -198,16 +200,17 @@ class Overlay:
         with self._tables_lock:  # before the link: what every node has must not meet its likes
             self._guard.apply({"tunnels": tunnel_fragment(local, peers)})
             self._fence.apply({network.id: fence_fragment(network.id, model.dhcp.values())})
-        self._bridges.ensure(network)
         loose = any(one.loose for one in model.stations.values())
         plan = tunnel_plan(network, local, loose=loose)
-        tunnel = Tunnel(*self._bridges.links.ensure_tunnel(plan))
-        if model.compare or tunnel != model.tunnel:
-            model.installed = forwarding.read(tunnel)
-            model.tunnel, model.compare = tunnel, False
+        indexes = (self._bridges.links.index(plan.name), self._bridges.links.index(plan.bridge))
+        if model.compare or plan != model.plan or model.tunnel != indexes:
+            self._bridges.ensure(network)
+            model.tunnel = Tunnel(*self._bridges.links.ensure_tunnel(plan))
+            model.installed = forwarding.read(model.tunnel)
+            model.plan, model.compare = plan, False
         changes = [(k, v) for k, v in wanted.items() if model.installed.get(k) != v]
         removals = [key for key in model.installed if key not in wanted]
-        refused = forwarding.write(tunnel, changes, removals) if changes or removals else []
+        refused = forwarding.write(model.tunnel, changes, removals) if changes or removals else []
         model.installed = wanted
         if refused:
             model.compare = True
@@ -222,7 +225,7 @@ class Overlay:
         if model.tunnel is not None:
             neighbours = [key for key in model.installed if key[0] == NEIGHBOUR]
             forwarding.write(model.tunnel, [], neighbours)
-        model.tunnel, model.installed = None, {}
+        model.plan, model.tunnel, model.installed = None, None, {}
         self._bridges.links.remove(tunnel_link(network_id))
         with self._tables_lock:
             if self._fence.fragment(network_id) is not None:

@@ -46,6 +46,10 @@ class Links:
             namespace, lambda: {name: index for index, name in socket.if_nameindex()}
         )
 
+    def index(self, name: str) -> int | None:
+        """Return the index of a link of the node's namespace, or None."""
+        return _index(name)
+
     def ensure_bridge(self, plan: BridgePlan) -> None:
         """Make the bridge as planned."""
 
