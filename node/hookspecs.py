@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import click
 
     from node.api.context import Context, Token
@@ -126,6 +128,16 @@ def image_open(control: "Control", image_id: str) -> Any:
     """Return an ImageSource (see node.contracts): a local file with the image's data, kept until released.
 
     Raises NotFound where no node has the data, Unavailable while it is on its way from another node: ask again soon.
+    """
+
+
+@hookspec(firstresult=True)
+def image_store(
+    control: "Control", image_id: str, path: "Path | None", disk_format: str
+) -> bool | None:
+    """Make a copy of a local file the data of a registered image; no path: give the image up.
+
+    True when there is nothing more to do: the image has its data, or was deleted meanwhile.
     """
 
 

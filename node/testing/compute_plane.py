@@ -14,6 +14,7 @@ from node.plugins.compute.server_build import ServerBuilder
 from node.plugins.compute.server_files import ServerFiles
 from node.plugins.compute.server_interfaces import ServerInterfaces
 from node.plugins.compute.server_jobs import ServerJobs
+from node.plugins.compute.server_snapshot import ServerSnapshots
 from node.plugins.compute.server_sync import ServerSync
 from node.plugins.compute.tables import ROW_TYPES, FlavorFacts, Server, ServerAction, ServerExtra
 from node.state.row import Row
@@ -157,8 +158,15 @@ class Plane:
         control = self.cloud.control
         self.files = ServerFiles(control.config.state_dir)
         builder = ServerBuilder(control, self.files, self.section)
+        snapshots = ServerSnapshots(control, self.hypervisor)
         self.jobs = ServerJobs(
-            self.hypervisor, builder, self.files, self.section, control.clock, lambda: "qemu"
+            self.hypervisor,
+            builder,
+            self.files,
+            self.section,
+            control.clock,
+            lambda: "qemu",
+            snapshots,
         )
         interfaces = ServerInterfaces(self.hypervisor, builder, self.files)
         self.sync = ServerSync(control, self.hypervisor, self.files, self.jobs, interfaces)

@@ -89,6 +89,23 @@ def keep_file(source: Path, target: Path) -> None:
         part.unlink(missing_ok=True)
 
 
+def copy_file(source: Path, target: Path) -> None:
+    """Copy a file that nobody writes to now; holes stay holes.
+
+    Raises:
+        DiskError: no room, or the source is gone.
+    """
+    part = target.with_name(target.name + ".part")
+    try:
+        argv = ["cp", "--sparse=auto", "--reflink=auto", "--", str(source), str(part)]
+        _run(argv, f"cannot copy {source.name}")
+        part.replace(target)
+    except OSError as error:
+        raise DiskError(f"cannot copy {source}: {error.strerror}") from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
 def make_overlay(disk: Path, base: Path, base_format: str, size_bytes: int) -> None:
     """Make a qcow2 disk that begins as the base, which is never written to."""
     backing = os.path.relpath(base, disk.parent)

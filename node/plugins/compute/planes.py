@@ -14,6 +14,7 @@ from node.plugins.compute.server_build import ServerBuilder
 from node.plugins.compute.server_files import ServerFiles
 from node.plugins.compute.server_interfaces import ServerInterfaces
 from node.plugins.compute.server_jobs import ServerJobs
+from node.plugins.compute.server_snapshot import ServerSnapshots
 from node.plugins.compute.server_sync import ServerSync
 from node.sdk import Control, Reconciler
 
@@ -48,7 +49,8 @@ def reconcilers(control: Control) -> Sequence[Reconciler]:
     hypervisor = LibvirtHypervisor(libvirt_daemon(state_dir, host_uuid(control.node_id)))
     builder = ServerBuilder(control, files, section)
     virt_type = VirtType(section.virt_type, _probe_cache(state_dir))
-    jobs = ServerJobs(hypervisor, builder, files, section, control.clock, virt_type)
+    snapshots = ServerSnapshots(control, hypervisor)
+    jobs = ServerJobs(hypervisor, builder, files, section, control.clock, virt_type, snapshots)
     interfaces = ServerInterfaces(hypervisor, builder, files)
     return [ServerSync(control, hypervisor, files, jobs, interfaces)]
 

@@ -79,6 +79,7 @@ _MEMBERS = (
     "servers:start",
     "servers:stop",
     "servers:rebuild",
+    "servers:create_image",
     "server-metadata:create",
     "server-metadata:update",
     "server-metadata:update_all",

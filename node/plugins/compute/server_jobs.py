@@ -14,6 +14,7 @@ from node.plugins.compute.host import boot_id
 from node.plugins.compute.hypervisor_config import HypervisorSection
 from node.plugins.compute.server_build import ServerBuilder
 from node.plugins.compute.server_files import ServerFiles
+from node.plugins.compute.server_snapshot import ServerSnapshots
 from node.plugins.compute.tables import Server
 from node.sdk import Clock, Frozen, PortState, Unavailable
 
@@ -52,6 +53,7 @@ class ServerJobs:
         section: HypervisorSection,
         clock: Clock,
         virt_type: Callable[[], str],
+        snapshots: ServerSnapshots,
     ) -> None:
         self._hypervisor = hypervisor
         self._builder = builder
@@ -59,12 +61,14 @@ class ServerJobs:
         self._section = section
         self._clock = clock
         self._virt_type = virt_type
+        self._snapshots = snapshots
         # By server: when something of a job began, or the button was last pressed. To lose them is harmless.
         self._timers: dict[str, dict[tuple[int, str], float]] = {}
         self._verbs: dict[str, Callable[[Server], Outcome]] = {
             "build": self._build,
             "rebuild": self._rebuild,
             "evacuate": self._rebuild,
+            "snapshot": self._snapshot,
             "start": self.boot,
             "stop": self._stop,
             "reboot_soft": self._reboot_soft,
@@ -90,6 +94,11 @@ class ServerJobs:
     def forget(self, server: Server) -> None:
         """Drop what is remembered of jobs that ended."""
         self._timers.pop(server.id, None)
+
+    def abandon(self, server: Server) -> None:
+        """Give up what the outstanding job of a server that goes was to bring forth."""
+        if server.job_kind == "snapshot" and server.job_done < server.job:
+            self._snapshots.give_up(server)
 
     def boot(self, server: Server) -> Outcome:
         """Bring the guest up from its disks, once its interfaces are there; a saved one goes on where it was."""
@@ -154,6 +163,10 @@ class ServerJobs:
         if not self._started_for(server):
             self._down(server)
         return self.boot(server)
+
+    def _snapshot(self, server: Server) -> Outcome:
+        self._snapshots.take(server)
+        return Ended(have=server.have, power=server.power)
 
     def _pause(self, server: Server) -> Outcome:
         self._must_run(server)

@@ -26,6 +26,7 @@ EVENTS = {
     "reboot": "compute_reboot_instance",
     "rebuild": "compute_rebuild_instance",
     "evacuate": "compute_rebuild_instance",
+    "createImage": "compute_snapshot_instance",
     "delete": "compute_terminate_instance",
     "pause": "compute_pause_instance",
     "unpause": "compute_unpause_instance",
@@ -93,7 +94,13 @@ def job_ops(
 
 def job_fields(server: Server, rule: ActionRule, now_us: int) -> dict[str, Any]:
     """Return the columns that give a server its next job."""
-    return {"job": server.job + 1, "job_kind": rule.kind, "override": "", "updated_at": now_us}
+    return {
+        "job": server.job + 1,
+        "job_kind": rule.kind,
+        "job_data": {},
+        "override": "",
+        "updated_at": now_us,
+    }
 
 
 def job_done_ops(  # noqa: PLR0913

@@ -17,6 +17,7 @@ TASKS: Mapping[str, str] = MappingProxyType(
         "reboot_hard": "rebooting_hard",
         "rebuild": "rebuilding",
         "evacuate": "rebuilding",
+        "snapshot": "image_snapshot",
         "pause": "pausing",
         "unpause": "unpausing",
         "suspend": "suspending",
@@ -157,6 +158,9 @@ RULES: Mapping[str, ActionRule] = MappingProxyType(
             states=frozenset({"active", "stopped", "error"}),
             kind="evacuate",
             action="evacuate",
+        ),
+        "snapshot": ActionRule(
+            name="createImage", states=_CHANGEABLE, kind="snapshot", action="createImage"
         ),
         "pause": ActionRule(
             name="pause", states=frozenset({"active"}), kind="pause", action="pause"

@@ -166,7 +166,7 @@ class ServerSync(Reconciler):
             return Done(ops=ops)
         # A server that runs, or could, is not lost because one job of it failed.
         have, power = "error", 0
-        if server.job_kind in {"stop", "pause", "unpause", "suspend"}:
+        if server.job_kind in {"stop", "pause", "unpause", "suspend", "snapshot"}:
             state = self._hypervisor.state(server.id)
             have, power = _seen(state, server.have)
         return Done(
@@ -249,6 +249,7 @@ class ServerSync(Reconciler):
         self._files.remove(server_id)
 
     def _remove(self, server: Server) -> Done:
+        self._jobs.abandon(server)
         self._clear(server.id)
         self._jobs.forget(server)
         log.info("server removed", extra={"server": server.id})

@@ -24,6 +24,7 @@ from node.plugins.compute import (
     server_metadata_api,
     server_peer_api,
     server_rebuild_api,
+    server_snapshot_api,
     usage_api,
     version_api,
 )
@@ -52,6 +53,7 @@ _ROUTES = (
     *server_metadata_api.ROUTES,
     *server_peer_api.ROUTES,
     *server_rebuild_api.ROUTES,
+    *server_snapshot_api.ROUTES,
     *guest_password.ROUTES,
     *usage_api.ROUTES,
 )

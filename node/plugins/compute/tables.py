@@ -120,11 +120,14 @@ class Server(Resource, kw_only=True):
     job: int = 0
     """Number of the newest job; 1 is the build."""
     job_kind: str = ""
-    """build, start, stop, reboot_soft, reboot_hard, rebuild, evacuate, pause, unpause, suspend, resume."""
+    """build, start, stop, reboot_soft, reboot_hard, rebuild, evacuate, pause, unpause, suspend, resume,
+    snapshot."""
     requested_node: str = ""
     """Node that was asked for by name: the server is built there or nowhere."""
     old_node_id: str = ""
     """While a server moves, or its move waits to be confirmed: the node that has its disks from before."""
+    job_data: dict[str, str] = msgspec.field(default_factory=dict)
+    """What the newest job needs to know besides the columns: `image_id` of a snapshot."""
     override: str = ""
     """active or error: set by os-resetState, hides `have` until the next job."""
 

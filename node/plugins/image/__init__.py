@@ -1,8 +1,9 @@
 """The image service: Glance v2 over files of the nodes."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
-from node.plugins.image import copy_rules, service
+from node.plugins.image import copy_rules, local_data, service
 from node.plugins.image.copy_sync import ImageCopySync, mark_used
 from node.plugins.image.data_store import DataStore
 from node.plugins.image.image_sync import ImageSync
@@ -91,6 +92,16 @@ def image_open(control: Control, image_id: str) -> ImageSource | None:
         virtual_size_bytes=image.virtual_size or image.size or 0,
         release=_nothing_to_release,
     )
+
+
+@hookimpl
+def image_store(control: Control, image_id: str, path: Path | None, disk_format: str) -> bool:
+    """Make a local file the data of an image, or give the image up."""
+    if path is None:
+        local_data.give_up(control, image_id)
+    else:
+        local_data.store(control, image_id, path, disk_format)
+    return True
 
 
 def _sent_for(control: Control, store: DataStore, image: Image) -> NotFound | Unavailable:

@@ -3,6 +3,7 @@
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from node.plugins import compute
@@ -11,6 +12,7 @@ from node.plugins.compute.server_build import ServerBuilder
 from node.plugins.compute.server_files import ServerFiles
 from node.plugins.compute.server_interfaces import ServerInterfaces
 from node.plugins.compute.server_jobs import ServerJobs
+from node.plugins.compute.server_snapshot import ServerSnapshots
 from node.plugins.compute.server_sync import ServerSync
 from node.plugins.compute.tables import Flavor, Server
 from node.sdk import Control, ImageFacts, ImageSource, NodeRow, hookimpl, insert, patch
@@ -53,8 +55,9 @@ class ComputeNode:
         control, section = member.control, HypervisorSection()
         self.files = ServerFiles(control.config.state_dir)
         builder = ServerBuilder(control, self.files, section)
+        snapshots = ServerSnapshots(control, self.hypervisor)
         jobs = ServerJobs(
-            self.hypervisor, builder, self.files, section, control.clock, lambda: "qemu"
+            self.hypervisor, builder, self.files, section, control.clock, lambda: "qemu", snapshots
         )
         interfaces = ServerInterfaces(self.hypervisor, builder, self.files)
         self.sync = ServerSync(control, self.hypervisor, self.files, jobs, interfaces)
@@ -68,9 +71,15 @@ class ComputeNode:
 class ComputeCluster:
     """The cloud with its nodes."""
 
-    def __init__(self, directory: Path, names: Sequence[str] = ("n1", "n2", "n3")) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        names: Sequence[str] = ("n1", "n2", "n3"),
+        images: ModuleType | None = None,
+    ) -> None:
         self.images = FileImages(directory)
-        self.cloud = Cloud(directory, [compute, FakeNetwork(), self.images], node_id=names[0])
+        plugins = [compute, FakeNetwork(), images or self.images]
+        self.cloud = Cloud(directory, plugins, node_id=names[0])
         self.network = MemberNetwork(self.cloud)
         self.nodes = {name: ComputeNode(self.network.add(name)) for name in names}
         self.cloud.commit(
@@ -81,7 +90,9 @@ class ComputeCluster:
         self.admin = self.cloud.token(roles=("admin",))
 
     def create(self, *, through: str = "", hints: Any = None, **fields: Any) -> str:
-        body = {"server": {"name": "vm", "imageRef": IMAGE, "flavorRef": "1", **fields}}
+        body: dict[str, Any] = {
+            "server": {"name": "vm", "imageRef": IMAGE, "flavorRef": "1", **fields}
+        }
         if hints:
             body["os:scheduler_hints"] = hints
         asker = self.nodes[through].member if through else self.cloud

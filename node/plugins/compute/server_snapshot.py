@@ -1,0 +1,69 @@
+"""Makes an image of a server's root disk.
+
+A running guest stands still while its overlay is copied (QEMU writes everything out when it stops the guest), so the
+image is what the disk held at one moment; the rest is done beside the running guest.
+"""
+
+from pathlib import Path
+
+from node.plugins.compute import disk, names
+from node.plugins.compute.disk import DiskError
+from node.plugins.compute.drivers.hypervisor import Hypervisor
+from node.plugins.compute.tables import Server
+from node.sdk import Control
+
+
+class ServerSnapshots:
+    """Makes images of this node's servers."""
+
+    def __init__(self, control: Control, hypervisor: Hypervisor) -> None:
+        self._control = control
+        self._hypervisor = hypervisor
+
+    def take(self, server: Server) -> None:
+        """Make the server's disk the data of the image that its job names.
+
+        Raises:
+            DiskError: it cannot be done; the image is given up.
+        """
+        image_id = server.job_data.get("image_id", "")
+        whole = names.disk_path(self._control.config.state_dir, server.id).with_name("snapshot")
+        try:
+            if not whole.exists():
+                self._flatten(server, whole)
+            self._control.hook.image_store(
+                control=self._control, image_id=image_id, path=whole, disk_format="qcow2"
+            )
+        except DiskError:
+            self.give_up(server)
+            raise
+        finally:
+            self._go_on(server)
+        whole.unlink(missing_ok=True)
+
+    def give_up(self, server: Server) -> None:
+        """Delete the image that the server's job names: its data will not come."""
+        self._control.hook.image_store(
+            control=self._control,
+            image_id=server.job_data.get("image_id", ""),
+            path=None,
+            disk_format="",
+        )
+
+    def _flatten(self, server: Server, whole: Path) -> None:
+        root = names.disk_path(self._control.config.state_dir, server.id)
+        still = whole.with_name("snapshot.overlay")
+        self._hypervisor.pause(server.id)
+        try:
+            disk.copy_file(root, still)
+        finally:
+            self._go_on(server)
+        try:
+            disk.convert(still, "qcow2", whole, "qcow2")
+        finally:
+            still.unlink(missing_ok=True)
+
+    def _go_on(self, server: Server) -> None:
+        """Let the guest run on, if it ran: also after a crash in the middle of an earlier try."""
+        if server.have == "active":
+            self._hypervisor.unpause(server.id)

@@ -1,0 +1,125 @@
+"""createImage: an image made of a server's root disk.
+
+The image's row is made here, through the image service with the caller's rights; the server's node brings the data.
+
+Source: https://docs.openstack.org/api-ref/compute/#create-image-createimage-action
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from node.plugins.compute import quota_rules, server_rules
+from node.plugins.compute import server_create_rules as rules
+from node.plugins.compute.checks import Metadata, Name, printable_name
+from node.plugins.compute.server_action_api import new_action
+from node.plugins.compute.server_lookup import find
+from node.plugins.compute.server_ops import job_ops
+from node.plugins.compute.server_rules import RULES
+from node.plugins.compute.tables import Server
+from node.sdk import (
+    AnyOp,
+    BadRequest,
+    Conflict,
+    Context,
+    Forbidden,
+    Frozen,
+    NodeError,
+    Reply,
+    Route,
+    Unavailable,
+)
+
+_POLICY = "os_compute_api:servers:create_image"
+_IMAGES = "/image/v2/images"
+_NOT_KEPT = frozenset({"instance_uuid", "image_type", "base_image_ref"})
+_REFUSALS: Mapping[int, type[NodeError]] = {400: BadRequest, 403: Forbidden, 409: Conflict}
+
+
+class CreateImage(Frozen, forbid_unknown_fields=True):
+    """Value of `createImage`."""
+
+    name: Name
+    metadata: Metadata | UnsetType = UNSET
+
+
+def create_image(ctx: Context, server_id: str) -> Reply:
+    """Make an image of a server."""
+    body: CreateImage = ctx.body
+    name = printable_name(body.name)
+    metadata = body.metadata if isinstance(body.metadata, dict) else {}
+    rules.check_metadata_quota(metadata, quota_rules.limits_of(ctx.db, ctx.project_id))
+    server = find(ctx, server_id, _POLICY)
+    _check(ctx, server)
+    image_id = new_image(ctx, server, name, metadata)
+
+    def plan() -> tuple[list[AnyOp], None]:
+        fresh = find(ctx, server_id, _POLICY)
+        _check(ctx, fresh)
+        action = new_action(ctx, fresh, "createImage", job=fresh.job + 1)
+        data = {"image_id": image_id}
+        return job_ops(fresh, RULES["snapshot"], action, ctx.now(), job_data=data), None
+
+    try:
+        ctx.transact(plan)
+    except NodeError:
+        ctx.ask("DELETE", f"{_IMAGES}/{image_id}")
+        raise
+    if ctx.microversion >= (2, 45):
+        return Reply(body={"image_id": image_id})
+    return Reply(headers={"Location": f"{ctx.base_url}{_IMAGES}/{image_id}"})
+
+
+def _check(ctx: Context, server: Server) -> None:
+    server_rules.check_lock(server, is_admin=ctx.token.is_admin)
+    server_rules.check_state(server, RULES["snapshot"])
+    if not server.node_id:
+        raise Conflict(f"Cannot 'snapshot' instance {server.id}: it was never placed on a host")
+
+
+def new_image(ctx: Context, server: Server, name: str, metadata: Mapping[str, str]) -> str:
+    """Register the image that a server's disk becomes; return its id.
+
+    Raises:
+        NodeError: 400, 403, 409 as the image service says.
+    """
+    facts = ctx.hook.image_facts(db=ctx.db, image_id=server.image_id) if server.image_id else None
+    kept = {k: v for k, v in facts.properties.items() if k not in _NOT_KEPT} if facts else {}
+    flavor = server.flavor
+    assert flavor is not None
+    properties = {
+        **kept,
+        **metadata,
+        "instance_uuid": server.id,
+        "image_type": "snapshot",
+        "base_image_ref": server.image_id,
+        "user_id": ctx.token.user_id,
+    }
+    wish = {
+        **properties,
+        "name": name,
+        "disk_format": "qcow2",
+        "container_format": "bare",
+        "visibility": "private",
+        "min_disk": flavor.disk_gib,
+        "min_ram": facts.min_ram_mib if facts else 0,
+    }
+    answer = ctx.ask("POST", _IMAGES, json=wish)
+    if answer.status != 201:
+        raise _REFUSALS.get(answer.status, Unavailable)(answer.message)
+    return str(msgspec.convert(answer.body, dict[str, Any])["id"])
+
+
+ROUTES = (
+    Route(
+        method="POST",
+        path="/v2.1/servers/{server_id}/action",
+        action="createImage",
+        handler=create_image,
+        policy=_POLICY,
+        body=CreateImage,
+        status=202,
+    ),
+)
