@@ -267,6 +267,12 @@ class RaftNode(LogMember):
         if broken and self.is_voter:
             self._SyncObj__raftElectionDeadline = self._prevotes.lost_leader(time.monotonic())
 
+    def greet(self, node_id: str) -> None:
+        """Ask a node that can be reached again how far it is."""
+        if self.leads and self.follows(node_id):
+            self._SyncObj__raftNextIndex[Node(node_id)] = self.journal.last_index + 1
+            self._SyncObj__newAppendEntriesTime = 0.0
+
     def voting(self, handle: Callable[[], None]) -> None:
         """Handle a request for a vote, also when the log does not tell yet that this node has one."""
         before = self._SyncObj__selfNode

@@ -26,6 +26,9 @@ class Wire(Protocol):
     def refresh(self, now_s: float) -> None:
         """Forgive all silence."""
 
+    def drop(self, node_id: str) -> None:
+        """End the link to a node, if there is one."""
+
     def send(self, node_id: str, message: Message) -> bool:
         """Send, or keep for sending; False when there is no link."""
 
@@ -50,6 +53,9 @@ class NoWire:
         """Do nothing."""
 
     def refresh(self, now_s: float) -> None:
+        """Do nothing."""
+
+    def drop(self, node_id: str) -> None:
         """Do nothing."""
 
     def send(self, node_id: str, message: Message) -> bool:  # noqa: ARG002
@@ -100,6 +106,9 @@ class Member(Protocol):
 
     def leader_link_lost(self, *, broken: bool) -> None:
         """Note that what was sent to the leader may be lost."""
+
+    def greet(self, node_id: str) -> None:
+        """Ask a node that can be reached again how far it is."""
 
     def voting(self, handle: Callable[[], None]) -> None:
         """Handle a request for a vote, also when the log does not tell yet that this node has one."""

@@ -155,6 +155,7 @@ class RaftTransport(Transport):  # type: ignore[misc]
         else:
             self._learners.add(node_id)
             self._onReadonlyNodeConnected(Node(node_id))
+        self.member.greet(node_id)
 
     def link_down(self, node_id: str, *, broken: bool) -> None:
         """Hide a node from the library."""
