@@ -68,6 +68,10 @@ class ClusterSection(Frozen):
     """Announce this node, and look for others, by multicast DNS."""
     failure_domain: str = ""
     """What this node fails together with, for example a rack; empty: nothing."""
+    voters: int = 5
+    """At most so many nodes vote: 1, 3, 5 or 7; all others follow."""
+    replace_after_s: int = 600
+    """A voter that is away for so long is replaced by another node."""
     virtual_address: str = ""
     """Address with prefix length that one healthy node holds for the API, for example 192.0.2.9/24; empty: none."""
 
@@ -79,6 +83,18 @@ class LogSection(Frozen):
     """DEBUG, INFO, WARNING or ERROR."""
     format: str = "json"
     """json (one object a line) or text."""
+
+
+USUAL_CONFIGS = (
+    Path("/etc/hedgerow/hedgerow.ini"),
+    Path("/var/lib/hedgerow/lab/hedgerow.ini"),
+)
+"""Where commands that ask the running node look for its configuration when none is given."""
+
+
+def usual_config(given: Path | None) -> Path | None:
+    """Return the given file, or the first usual one that is there."""
+    return given or next((path for path in USUAL_CONFIGS if path.exists()), None)
 
 
 BUILTIN_SECTIONS: dict[str, type[Frozen]] = {

@@ -173,12 +173,17 @@ class Node:
             if membership is None:
                 return
             if not membership.is_founder:
-                voters = tuple(member.node_id for member in membership.members)
+                voters = tuple(
+                    member.node_id
+                    for member in membership.members
+                    if member.is_voter and member.node_id != self.node_id
+                )
                 settings = RaftSettings(node_id=self.node_id, first_peers=voters, first_voter=False)
         self.certificates.keep()
         self.consensus = self._log(settings)
         self.others.attach(self.consensus, self.machine, self.runtime.look_at_all)
         self.consensus.start(_START_TIMEOUT_S)
+        self.others.watch()
         is_known = self.readers.reader().get(NodeRow, self.node_id) is not None
         if is_known:  # what its rows say goes on, whether or not anyone leads
             self.runtime.start()

@@ -3,6 +3,8 @@
 A node that stays alone (`[cluster] port = 0`) has none of them, and imports none.
 """
 
+import os
+import signal
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -20,10 +22,12 @@ from node.cluster.founding import Certificates
 from node.cluster.join import ca_fingerprint
 from node.cluster.liveness import Liveness, LogAccess
 from node.cluster.log_view import ConsensusView
-from node.cluster.membership import Controller, remove
+from node.cluster.membership import Controller, MembershipRules, remove
 from node.cluster.peers import PeerNetwork
+from node.cluster.recover import Later, epoch_of, write_later
 from node.cluster.rpc import Rpc
 from node.cluster.snapshot import Copies
+from node.cluster.standing import LogStanding, Standing
 from node.cluster.token import read
 from node.cluster.vip import VirtualAddress
 from node.config import ClusterSection, Config
@@ -90,6 +94,7 @@ class Assembly:
         self._is_forming = False
         self._copies: Copies | None = None
         self._fetcher: Fetcher | None = None
+        self._standing: Standing | None = None
 
     def open(self) -> None:
         """Listen, and look for others.
@@ -124,6 +129,34 @@ class Assembly:
             on_restored=on_restored,
         )
         consensus.snapshots = Exchange(self._copies.offer, self._fetcher)
+        self._standing = Standing(
+            node_id=self._node_id,
+            epoch=epoch_of(self._directory),
+            network=self.peers,
+            db=self._readers.reader,
+            own=lambda: self._log_standing(consensus),
+            on_later=self._give_way,
+            evict=consensus.disconnect,
+        )
+        self._standing.serve()
+
+    def watch(self) -> None:
+        """Ask others from time to time how this node stands. Once the log runs."""
+        if self._standing is not None:
+            self._standing.start()
+
+    def _log_standing(self, consensus: Consensus) -> LogStanding:
+        found = consensus.status()
+        own = (self._node_id,) if found.is_voter else ()
+        return LogStanding(
+            voters=(*own, *(voter.node_id for voter in found.voters)),
+            follows=found.leader_id is not None and found.has_quorum,
+        )
+
+    def _give_way(self, later: Later) -> None:
+        """Have this process end; the next one gives up log and rows before it opens them."""
+        write_later(self._directory, later)
+        os.kill(os.getpid(), signal.SIGTERM)
 
     def admit(self, propose: Callable[..., Outcome]) -> None:
         """Let strangers in who prove that they may come. Once the rows are there."""
@@ -158,6 +191,10 @@ class Assembly:
             propose=consensus.propose,
             clock=self._clock,
             ids=self._ids,
+            rules=MembershipRules(
+                most_voters=self._section.voters,
+                lost_after_s=float(self._section.replace_after_s),
+            ),
         )
         if self._section.virtual_address:
             self._virtual = VirtualAddress(
@@ -184,7 +221,7 @@ class Assembly:
 
     def stop(self) -> None:
         """Stop the rest; the log has stopped."""
-        for part in (self._fetcher, self._copies):
+        for part in (self._standing, self._fetcher, self._copies):
             if part is not None:
                 part.stop()
         self.discovery.stop()
@@ -201,9 +238,11 @@ class Assembly:
     def health(self) -> list[Check]:
         """Return lines of `hedgerow status`."""
         parts = [part for part in (self._liveness, self._controller, self._virtual) if part]
+        checks = self._standing.health() if self._standing is not None else []
+        checks += self._fetcher.health() if self._fetcher is not None else []
         if not parts:
-            return self._formation.status() if self._is_forming else []
-        return [part.health() for part in parts]
+            return [*checks, *(self._formation.status() if self._is_forming else [])]
+        return [*checks, *(part.health() for part in parts)]
 
     def remember(self) -> None:
         """Keep in mind where the others are, for a start without any of them."""

@@ -123,6 +123,17 @@ class Fetcher:
         """Return what is being fetched, None when nothing is."""
         return self._progress
 
+    def health(self) -> list[tuple[str, bool, str]]:
+        """Return what `hedgerow status` should say, nothing while nothing is fetched."""
+        progress = self._progress
+        if progress is None:
+            return []
+        done = f"{progress.fetched >> 20} of {progress.size >> 20} MiB"
+        detail = f"the rows of node {progress.node_id} are on their way: {done}"
+        if progress.is_installing:
+            detail = f"the rows of node {progress.node_id} are put in place of this node's"
+        return [("catching up", False, detail)]
+
     def take(self, leader_id: str, offer: dict[str, Any]) -> None:
         """Note an offer, and fetch it unless that is under way. Never waits."""
         try:

@@ -150,6 +150,11 @@ class Links:
         one = self._open.get(node_id)
         return one is not None and self._put(node_id, one, encode(message))
 
+    def drop(self, node_id: str) -> None:
+        """End the link to a node, if there is one; it may come back when the network lets it."""
+        if node_id in self._open:
+            self._end(node_id)
+
     def close(self) -> None:
         """End all links, silently."""
         with self._door:

@@ -80,6 +80,10 @@ class Door:
 
         self._calls.ask(pin)
 
+    def disconnect(self, node_id: str) -> None:
+        """End the link to a node that is no member any more."""
+        self._calls.post(lambda: self._raft.links.wire.drop(node_id))
+
     @property
     def log_bytes(self) -> int:
         """Return how many bytes of entries the log holds in memory."""

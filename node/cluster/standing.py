@@ -73,7 +73,10 @@ class StandingRules(Frozen):
 
 
 class Standing:
-    """Asks and answers. `on_later` is called once; it has this process start again."""
+    """Asks and answers.
+
+    `on_later` is called once; it has this process start again. `evict` ends what links a removed node still has.
+    """
 
     def __init__(
         self,
@@ -84,6 +87,7 @@ class Standing:
         db: Callable[[], Reader],
         own: Callable[[], LogStanding],
         on_later: Callable[[Later], None],
+        evict: Callable[[str], None] = lambda _node_id: None,
         rules: StandingRules | None = None,
     ) -> None:
         self._node_id = node_id
@@ -92,6 +96,7 @@ class Standing:
         self._db = db
         self._own = own
         self._on_later = on_later
+        self._evict = evict
         self._rules = rules or StandingRules()
         self._word: Word = "member"
         self._rival = ""
@@ -155,6 +160,9 @@ class Standing:
             self._word = "removed"
             return
         own = self._own()
+        if own.follows:
+            for row in self._db().rows(DepartedNode):
+                self._evict(row.id)
         others = [row.id for row in self._db().rows(NodeRow) if row.id != self._node_id]
         others += [voter for voter in own.voters if voter not in {*others, self._node_id}]
         random.shuffle(others)

@@ -129,6 +129,9 @@ class HandWire:
     def refresh(self, now_s: float) -> None:
         """Do nothing."""
 
+    def drop(self, node_id: str) -> None:
+        """Do nothing."""
+
     def send(self, node_id: str, message: Message) -> bool:
         """Put a message where the test finds it, as bytes."""
         if not self.is_up(node_id):
