@@ -28,7 +28,6 @@ from node.cluster.recover import Later, epoch_of, write_later
 from node.cluster.rpc import Rpc
 from node.cluster.snapshot import Copies
 from node.cluster.standing import LogStanding, Standing
-from node.cluster.token import read
 from node.cluster.vip import VirtualAddress
 from node.config import ClusterSection, Config
 from node.control.placement import NodeRow
@@ -255,8 +254,9 @@ class Assembly:
 
     def first_rows(self) -> list[AnyOp]:
         """Return what a founder begins its cluster with, its token among it; nothing once it is there."""
-        path = self._section.token_file
-        return self._certificates.first_rows(self._ids, read(Path(path)) if path else None)
+        if self._certificates.trust.founded() is None:
+            return []
+        return self._certificates.first_rows(self._ids, self._formation.token())
 
     def _is_member(self, node_id: str, fingerprint: str) -> bool:
         db = self._readers.reader()

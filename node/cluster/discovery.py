@@ -23,6 +23,7 @@ SERVICE_TYPE = "_hedgerow._tcp.local."
 _LOOK_S = 5.0
 _RESOLVE_MS = 1500
 _CA_DIGITS = 16
+_TWINS_SHOWN = 3
 
 
 class Announcement(Frozen):
@@ -80,6 +81,18 @@ class Discovery:
             for one in self._book.sightings()
             if one.digest == digest and one.ca and one.ca != said.ca[:_CA_DIGITS]
         ]
+
+    def health(self) -> list[tuple[str, bool, str]]:
+        """Return a line of `hedgerow status` when something is wrong."""
+        twins = self.twins()
+        if not twins:
+            return []
+        where = ", ".join(f"{one.node_id} at {one.host}" for one in twins[:_TWINS_SHOWN])
+        text = (
+            f"another cluster has this one's id: {where}. More machines than its founders had "
+            "the token before they met: keep one, empty the state directories of the other"
+        )
+        return [("other cluster", False, text)]
 
     def _run(self) -> None:
         session: _Session | None = None

@@ -5,24 +5,25 @@ other fresh nodes for one founder. Without one: ask to be let in and wait for ap
 that this node makes a cluster of its own. It blocks until this node is a member: nothing else can run before.
 """
 
+import contextlib
 import logging
 import random
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import TypeVar
 
 from node.clock import Clock
 from node.cluster.address_book import AddressBook, Sighting
-from node.cluster.ballot import Accept, Election, Prepare, Reply, Request, Tell
+from node.cluster.ballot import Election, Reply, Request
 from node.cluster.discovery import cluster_digest
 from node.cluster.door import Door
+from node.cluster.fresh import Fresh
 from node.cluster.join import Acquaintance, Turned, knock
 from node.cluster.join_messages import (
     Admitted,
     Join,
-    JoinerSays,
     Member,
     MemberSays,
     Refusal,
@@ -30,13 +31,13 @@ from node.cluster.join_messages import (
 )
 from node.cluster.peers import Address, PeerNetwork
 from node.cluster.pending import Pin
-from node.cluster.proof import Claim, Standing
+from node.cluster.proof import Claim
 from node.cluster.self_claim import claim_of, seeds_of
 from node.cluster.token import Token, read
 from node.cluster.trust import Trust
 from node.cluster.vow_file import VowFile
 from node.config import ClusterSection, Config
-from node.errors import Conflict, NodeError
+from node.errors import BadRequest, Conflict, NodeError
 from node.ids import Ids
 from node.types import Frozen
 
@@ -64,31 +65,6 @@ class Membership(Frozen):
     members: tuple[Member, ...] = ()
 
 
-class _Fresh:
-    """This node at its own door, while it is in no cluster."""
-
-    standing: Standing = "fresh"
-    cluster_id = ""
-
-    def __init__(self, token: Token | None, take: Callable[[Claim, Request], MemberSays]) -> None:
-        self._token = token
-        self._take = take
-
-    def key_of(self, token_id: str) -> bytes | None:
-        if self._token is None or token_id != self._token.token_id:
-            return None
-        return self._token.key
-
-    def takes_strangers(self) -> bool:
-        return False
-
-    def answer(self, claim: Claim, token_id: str, request: JoinerSays) -> MemberSays:
-        del token_id  # without this node's own nobody comes so far
-        if isinstance(request, Prepare | Accept | Tell):
-            return self._take(claim, request)
-        return Refusal(code="fresh", message="This node is in no cluster yet")
-
-
 class Formation:
     """Brings a fresh node into a cluster. Runs once, in one thread; its status may be read from others."""
 
@@ -104,24 +80,19 @@ class Formation:
         clock: Clock,
         ids: Ids,
     ) -> None:
-        """Read the token, and answer at the door from now on.
-
-        Raises:
-            BadRequest: 400, the token's file or the seeds cannot be used; says why.
-            Conflict: 409, the file of this node's vow cannot be read.
-        """
-        section = config.section(ClusterSection)
+        """Take what is needed; nothing is read and nobody is answered before `run`."""
         self._config = config
+        self._section = config.section(ClusterSection)
         self._node_id = node_id
-        self._token = read(Path(section.token_file)) if section.token_file else None
-        self._alone = section.alone
-        self._seeds = seeds_of(section)
         self._trust = trust
         self._peers = peers
         self._book = book
+        self._door = door
         self._clock = clock
         self._ids = ids
         self._pin = Pin(config.state_dir)
+        self._token: Token | None = None
+        self._seeds: tuple[Address, ...] = ()
         self._known: dict[Address, Acquaintance] = {}
         self._met_s: dict[Address, float] = {}
         self._again_s: dict[Address, float] = {}
@@ -129,33 +100,37 @@ class Formation:
         self._own: set[Address] = set()
         self._lock = threading.Lock()
         self._election: Election | None = None
-        if self._token is not None and self._token.founders:
-            vows = VowFile(config.state_dir)
-            self._election = Election(
-                node_id,
-                self._token.founders,
-                vows.read(self._token.token_id),
-                vows.keep,
-                random.Random(),
-                clock.monotonic_s(),
-            )
-        door.open(_Fresh(self._token, self._answer))
 
     @property
     def cluster_id(self) -> str:
-        """Return the cluster that the token names, empty without one."""
-        return self._token.cluster_id if self._token else ""
+        """Return the cluster that the token names; empty without one that can be read."""
+        with contextlib.suppress(BadRequest):
+            token = self.token()
+            return token.cluster_id if token else ""
+        return ""
+
+    def token(self) -> Token | None:
+        """Return the configured token, None when there is none.
+
+        Raises:
+            BadRequest: 400, its file cannot be used; says why.
+        """
+        return read(Path(self._section.token_file)) if self._section.token_file else None
 
     def run(self, stopping: threading.Event) -> Membership | None:
         """Return the membership once there is one; None when this node is to stop first.
 
+        Only for a node without a log: as a member it has no voice in the founding of anything.
+
         Raises:
-            Conflict: 409, this node cannot get into its cluster as it is; says what to do.
+            BadRequest: 400, the token's file or the seeds cannot be used; says why.
+            Conflict: 409, the file of this node's vow cannot be read.
         """
+        self._prepare()
         again = self._trust.founded()
         if again is not None:  # it founded, and went down before its log began
             return self._found(again.cluster_id or self._ids.uuid())
-        if self._token is None and self._alone:
+        if self._token is None and self._section.alone:
             return self._found(self._ids.uuid())
         with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="formation") as pool:
             try:
@@ -168,6 +143,21 @@ class Formation:
                 for one in self._known.values():
                     one.close()
         return None
+
+    def _prepare(self) -> None:
+        self._token = self.token()
+        self._seeds = seeds_of(self._section)
+        if self._token is not None and self._token.founders:
+            vows = VowFile(self._config.state_dir)
+            self._election = Election(
+                self._node_id,
+                self._token.founders,
+                vows.read(self._token.token_id),
+                vows.keep,
+                random.Random(),
+                self._clock.monotonic_s(),
+            )
+        self._door.open(Fresh(self._token, self._answer))
 
     def status(self) -> list[Check]:
         """Return what is waited for, for `hedgerow status`."""
@@ -186,7 +176,7 @@ class Formation:
                 membership = self._join(address, one)
                 if membership is not None:
                     return membership
-        if self._election is None:
+        if self._election is None or self._has_expired():
             return None
         self._vote(pool, self._election)
         if self._token is not None and self._election.decided == self._node_id:
@@ -254,8 +244,6 @@ class Formation:
                 f"waits for `hedgerow node approve {self._trust.fingerprint[:16]}` there"
             )
         elif isinstance(answer, Refusal):
-            if answer.code in ("taken", "lost", "removed"):
-                raise Conflict(answer.message)
             self._drop(address, Turned(answer))
         return None
 
@@ -332,12 +320,17 @@ class Formation:
         if error is not None:
             self._later(place, error)
 
+    def _has_expired(self) -> bool:
+        return self._token is not None and self._token.is_expired(self._clock.now_us())
+
     def _waiting_for(self) -> str:
         if self._token is None:
             return f"in no cluster, waiting for approval{self._pin.told()}"
         election = self._election
         if election is None:
             return f"looking for cluster {self._token.cluster_id}, which its token names"
+        if self._has_expired():
+            return "by this node's clock its token has expired: it founds no cluster any more"
         if election.decided:
             return f"waiting to be admitted by node {election.decided}, which founds the cluster"
         met = len(election.met)

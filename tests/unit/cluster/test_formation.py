@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from node.cluster.address_book import Sighting
+from node.cluster.formation import Formation
 from node.cluster.tables import (
     CLUSTER,
     MAX_REQUESTS,
@@ -253,15 +254,44 @@ def test_tokens_that_only_join_never_found(site: Site) -> None:
 def test_a_bad_token_file_and_bad_seeds_stop_the_start(site: Site) -> None:
     machine = site.add("one", token=make(IDS, founders=1))
     (machine.directory / "token").write_text("no token")
+    machine.begin()
     with pytest.raises(BadRequest, match="one begins with"):
-        machine.begin()
+        machine.wait()
     bad = site.add("two", seeds=[("host", 99999)])
+    bad.begin()
     with pytest.raises(BadRequest, match="host:port"):
-        bad.begin()
+        bad.wait()
 
 
 def test_a_vow_that_cannot_be_read_is_not_forgotten(site: Site) -> None:
     machine = site.add("one", token=make(IDS, founders=3))
     (machine.directory / "formation.json").write_text("{")
+    machine.begin()
     with pytest.raises(Conflict, match=r"formation\.json"):
-        machine.begin()
+        machine.wait()
+
+
+def test_an_expired_token_founds_nothing(site: Site) -> None:
+    machine = site.add("one", token=make(IDS, founders=1, expires_at=1))
+    machine.begin()
+    machine.thread.join(0.5)
+    assert machine.formation is not None
+    until(lambda: "has expired" in machine.formation.status()[0][2])  # type: ignore[union-attr]
+    assert not machine.trust.is_member
+
+
+def test_a_member_answers_no_ballot_whatever_its_token_file_says(site: Site) -> None:
+    token = make(IDS, founders=3)
+    member = site.add("member", token=token)
+    Formation(
+        config=member.config,
+        node_id=member.node_id,
+        trust=member.trust,
+        peers=member.peers,
+        book=member.book,
+        door=member.door,
+        clock=member.clock,
+        ids=IDS,
+    )  # what a node with a log has, and does not run
+    fresh = site.add("fresh", token=token, seeds=[member.address])
+    assert "does not answer" in refusal(site, fresh)
