@@ -275,7 +275,13 @@ def never_left(node_id: str) -> Check:
 def members(db: Reader) -> tuple[Member, ...]:
     """Return the cluster's nodes whose address is known."""
     return tuple(
-        Member(node_id=row.id, host=row.address, port=row.cluster_port, fingerprint=row.fingerprint)
+        Member(
+            node_id=row.id,
+            host=row.address,
+            port=row.cluster_port,
+            fingerprint=row.fingerprint,
+            is_voter=row.role == "voter",
+        )
         for row in db.rows(NodeRow)
         if row.address and row.cluster_port
     )

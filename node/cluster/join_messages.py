@@ -18,6 +18,7 @@ class Member(Frozen):
     host: str
     port: int
     fingerprint: str = ""
+    is_voter: bool = False
 
 
 class Welcome(Frozen, tag="welcome"):

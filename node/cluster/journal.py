@@ -66,7 +66,8 @@ class SqliteJournal(Journal):  # type: ignore[misc]
         self._commit_stale = False
         try:
             self._db = open_file(path)
-            self._load((*first_peers, node_id) if first_voter else tuple(first_peers))
+            others = [peer for peer in first_peers if peer != node_id]
+            self._load((*others, node_id) if first_voter else tuple(others))
         except sqlite3.Error as error:
             raise JournalFault(f"The log {path} cannot be opened: {error}") from error
 

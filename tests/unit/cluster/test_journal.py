@@ -239,3 +239,11 @@ def test_it_does_what_a_log_in_memory_does(
         assert journal[:] == model[:]
         assert journal.size_bytes == sum(len(entry[0]) for entry in model[:])
     journal.close()
+
+
+def test_a_joiner_that_is_told_of_itself_has_no_vote(tmp_path: Path) -> None:
+    journal = opened(tmp_path, first_peers=("b", "a"), first_voter=False)
+    assert not journal.is_voter
+    assert journal.peers == ("b",)
+    journal.close()
+    assert not opened(tmp_path).is_voter
