@@ -241,7 +241,7 @@ class Assembly:
         checks += self._fetcher.health() if self._fetcher is not None else []
         if not parts:
             return [*checks, *(self._formation.status() if self._is_forming else [])]
-        return [*checks, *(part.health() for part in parts)]
+        return [*checks, *(part.health() for part in parts), *self.discovery.health()]
 
     def remember(self) -> None:
         """Keep in mind where the others are, for a start without any of them."""
