@@ -166,6 +166,7 @@ class Node:
 
     def _among_others(self) -> None:
         assert self.others is not None
+        self.control.lease = lambda: False  # until the leader grants one: others may do this node's work
         membership: Membership | None = None
         settings = self._settings
         if not Consensus.exists(self.directory / LOG_DIRECTORY):
