@@ -3,6 +3,7 @@
 `rows_node.py JSON`: see RowsNode. Says `ready`, then goes on until it is killed.
 """
 
+import logging
 import sys
 import threading
 from pathlib import Path
@@ -33,6 +34,7 @@ class RowsNode(Frozen):
 
 
 def main() -> None:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
     told = msgspec.json.decode(sys.argv[1], type=RowsNode)
     place = Path(told.place)
     place.mkdir(exist_ok=True)

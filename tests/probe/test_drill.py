@@ -1,0 +1,37 @@
+"""A minute of fire on three bare logs: nothing acknowledged is lost, nothing applied twice, all stores end the same.
+
+DRILL_SEED and DRILL_S choose another one; `hedgerow drill` does the same to a whole lab, API included.
+"""
+
+import os
+import random
+from pathlib import Path
+
+import pytest
+
+from node.cluster.settings import RaftSettings
+from node.drill.campaign import Plan, run
+from tests.probe.rows_site import rows_site
+
+pytestmark = [pytest.mark.probe, pytest.mark.netns, pytest.mark.root, pytest.mark.slow]
+
+SEED = int(os.environ.get("DRILL_SEED", "20261122"))
+SECONDS = float(os.environ.get("DRILL_S", "60"))
+SETTINGS = RaftSettings(
+    node_id="", compaction_min_entries=150, compaction_min_time_s=5.0, tail_entries=20, reserve_bytes=2**20,
+    floor_bytes=0,
+)  # fmt: skip
+
+
+@pytest.mark.timeout(SECONDS + 400)
+def test_three_logs_under_fire_lose_nothing(tmp_path: Path) -> None:
+    said: list[str] = []
+    net = f"10.{random.randrange(200, 250)}.{random.randrange(256)}.0/24"
+    with rows_site(tmp_path, 3, SETTINGS, net) as site:
+        plan = Plan(seed=SEED, seconds=SECONDS, clients=8, ballast_mib=10)
+        report = run(site, plan, said.append, tmp_path / "history.jsonl")
+        ended = site.ended()
+    print("\n".join(said), report, sep="\n")
+    assert report.violations == ()
+    assert ended == []
+    assert len(report.faults) >= SECONDS / 12
