@@ -17,6 +17,7 @@ from node.commands.asking import config_option as _config_option
 from node.commands.asking import usual as _usual
 
 LATE_COMMANDS = {
+    "cluster": ("node.commands.cluster", "cluster"),
     "drill": ("node.drill.command", "drill"),
     "lab": ("node.lab.command", "lab"),
     "node": ("node.commands.member", "member"),

@@ -28,12 +28,13 @@ from node.cluster.log_file import (
     write_entries,
     write_meta,
 )
+from node.cluster.tables import DepartedNode
 from node.control.placement import NodeRow
 from node.errors import BadRequest, Conflict, MachineFault
 from node.ids import Ids
 from node.state.machine import Machine, check_copy, copy_store
 from node.state.reader import STATE_FILE, Reader
-from node.state.txn import AnyOp, Txn, encode_entry, encode_txn, patch
+from node.state.txn import AnyOp, Txn, delete, encode_entry, encode_txn, patch, put
 from node.types import Frozen
 
 LOG_DIRECTORY = "log"
@@ -130,8 +131,10 @@ def recover(directory: Path, clock: Clock, ids: Ids) -> Standpoint:
         return _begin(directory, machine, db, meta, entries, clock, ids)
 
 
-def restore(directory: Path, file: Path, node_id: str, clock: Clock, ids: Ids) -> Standpoint:
+def restore(directory: Path, file: Path, member: NodeRow, clock: Clock, ids: Ids) -> Standpoint:
     """Begin a new epoch with this node as the only voter and the rows of an exported state.
+
+    `member` is the row of this node, for rows that do not know it.
 
     Raises:
         BadRequest: the file is no exported state.
@@ -143,13 +146,13 @@ def restore(directory: Path, file: Path, node_id: str, clock: Clock, ids: Ids) -
         raise BadRequest(f"{file} is no exported state: {error.message}") from error
     (directory / LOG_DIRECTORY).mkdir(mode=0o700, parents=True, exist_ok=True)
     with _stopped(directory) as (machine, db):
-        meta = read_meta(db) or Meta(node=node_id, voters=(node_id,))
+        meta = read_meta(db) or Meta(node=member.id, voters=(member.id,))
         entries = read_entries(db, directory)
         # A kill from here on leaves rows without a log that fits: the restore must be repeated then.
         write_later(directory, Later(epoch=_epoch(db), voters=()))
         machine.disown()
         machine.restore_from(file, is_checked=True)
-        made = _begin(directory, machine, db, meta, entries, clock, ids)
+        made = _begin(directory, machine, db, meta, entries, clock, ids, member)
         _forget_later(directory)
         return made
 
@@ -230,6 +233,7 @@ def _begin(
     entries: list[Entry],
     clock: Clock,
     ids: Ids,
+    member: NodeRow | None = None,
 ) -> Standpoint:
     last_index = entries[-1][1] if entries else 0
     last_term = entries[-1][2] if entries else 0
@@ -239,7 +243,7 @@ def _begin(
     machine.skip_revisions(_SEQ_GAP)
     machine.checkpoint()
     log: list[Entry] = [(_NO_OP, index - 1, term), (_NO_OP, index, term)]
-    marks = _marks(directory, meta.node, clock)
+    marks = _marks(directory, meta.node, clock, member)
     if marks:
         txn = encode_txn(Txn(request_id=ids.uuid(), ops=tuple(marks)))
         header = _HEADER.pack(_REGULAR, _COMMAND_VERSION, secrets.randbits(63), 0)
@@ -279,22 +283,26 @@ def _apply(machine: Machine, entries: list[Entry]) -> None:
             machine.apply(index, command[_HEADER.size :])
 
 
-def _marks(directory: Path, node_id: str, clock: Clock) -> list[AnyOp]:
-    """Return what the rows say of the other nodes until they come back."""
+def _marks(directory: Path, node_id: str, clock: Clock, member: NodeRow | None) -> list[AnyOp]:
+    """Return what the rows say of the nodes until they come back, and of this one."""
+    now = clock.now_us()
+    away = {"state": "down", "role": "learner", "updated_at": now}
+    here = {"state": "up", "role": "voter", "want": "present", "updated_at": now}
     reader = Reader(directory / STATE_FILE)
     with contextlib.closing(reader):
-        return [
-            patch(
-                NodeRow,
-                row.id,
-                state="down",
-                role="learner",
-                lease_epoch=row.lease_epoch + 1,
-                updated_at=clock.now_us(),
-            )
-            for row in reader.rows(NodeRow)
+        rows = {row.id: row for row in reader.rows(NodeRow)}
+        ops: list[AnyOp] = [
+            patch(NodeRow, row.id, **away, lease_epoch=row.lease_epoch + 1)
+            for row in rows.values()
             if row.id != node_id
         ]
+        if node_id in rows:
+            ops.append(patch(NodeRow, node_id, **here))
+        elif member is not None:
+            ops.append(put(member))
+        if reader.get(DepartedNode, node_id) is not None:
+            ops.append(delete(DepartedNode, node_id))
+        return ops
 
 
 def _make_table(db: sqlite3.Connection) -> None:

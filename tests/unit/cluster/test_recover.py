@@ -42,6 +42,7 @@ class Thing(Row):
 
 
 CLOCK, IDS = FakeClock(), RandomIds()
+A = NodeRow(id="a", name="host-a", fingerprint="ab")
 
 
 def command(*ops: AnyOp) -> bytes:
@@ -234,11 +235,34 @@ def test_an_exported_state_is_restored_on_a_new_machine(place: Path, tmp_path: P
     assert index > 8
     assert file.stat().st_mode & 0o777 == 0o600
     fresh = tmp_path / "fresh"
-    made = recover.restore(fresh, file, "a", CLOCK, IDS)
+    made = recover.restore(fresh, file, A, CLOCK, IDS)
     assert made.voters == ("a",)
     with running(fresh) as consensus:
         write(consensus, Thing(id="after"))
     assert set(rows(fresh)) == {"t0", "t1", "t2", "before", "after"}
+
+
+def test_a_machine_that_the_rows_do_not_know_becomes_their_member(
+    place: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "all.hedgerow"
+    recover.export(place, file)
+    fresh = tmp_path / "fresh"
+    member = NodeRow(id="z", name="new-host", fingerprint="cd")
+    assert recover.restore(fresh, file, member, CLOCK, IDS).voters == ("z",)
+    machine = Machine(fresh / "state.db")
+    settings = RaftSettings(node_id="z", reserve_bytes=0, floor_bytes=0)
+    consensus = Consensus(machine, fresh / "log", fresh / "s", settings)
+    consensus.start()
+    consensus.stop()
+    machine.close()
+    found = rows(fresh, NodeRow)
+    assert {(row.id, row.state) for row in found.values() if isinstance(row, NodeRow)} == {
+        ("a", "down"),
+        ("b", "down"),
+        ("c", "down"),
+        ("z", "up"),
+    }
 
 
 def test_a_restore_replaces_what_a_node_held(place: Path, tmp_path: Path) -> None:
@@ -248,7 +272,7 @@ def test_a_restore_replaces_what_a_node_held(place: Path, tmp_path: Path) -> Non
     with running(place) as consensus:
         for number in range(20):
             write(consensus, Thing(id=f"new{number}"))
-    made = recover.restore(place, file, "a", CLOCK, IDS)
+    made = recover.restore(place, file, A, CLOCK, IDS)
     assert generation(made.epoch) == 2
     with running(place) as consensus:
         write(consensus, Thing(id="after"))
@@ -267,12 +291,12 @@ def test_a_restore_that_was_cut_off_must_be_repeated(
     with monkeypatch.context() as patch:
         patch.setattr(recover, "_replace", die)
         with pytest.raises(Killed):
-            recover.restore(place, file, "a", CLOCK, IDS)
+            recover.restore(place, file, A, CLOCK, IDS)
     with pytest.raises(Conflict, match="repeat it"):
         give_way(place)
     with pytest.raises(Conflict, match="restore again"):
         recover.recover(place, CLOCK, IDS)
-    recover.restore(place, file, "a", CLOCK, IDS)
+    recover.restore(place, file, A, CLOCK, IDS)
     assert give_way(place) is None
     with running(place) as consensus:
         write(consensus, Thing(id="after"))
@@ -283,7 +307,7 @@ def test_what_is_no_export_is_refused(place: Path, tmp_path: Path) -> None:
     wrong = tmp_path / "wrong"
     wrong.write_bytes(b"no state")
     with pytest.raises(BadRequest, match="no exported state"):
-        recover.restore(place, wrong, "a", CLOCK, IDS)
+        recover.restore(place, wrong, A, CLOCK, IDS)
     assert set(rows(place)) == {"t0"}
     with pytest.raises(BadRequest, match="exists already"):
         recover.export(place, wrong)
