@@ -2,7 +2,7 @@
 
 import contextlib
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from node.clock import SystemClock
@@ -34,9 +34,11 @@ class Machine:
         seeds: Iterable[Address] = (),
         rows: Rows | None = None,
         node_id: str = "",
+        place: Address = (LOOPBACK, 0),
     ) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self.directory = directory
+        self._host = place[0]
         self.node_id = node_id or RandomIds().uuid()
         self.rows = rows or Rows(directory / "state.db")
         if token:
@@ -48,7 +50,7 @@ class Machine:
             node_id=self.node_id,
             credentials=self.trust.credentials,
             addresses=self.book,
-            listen=(LOOPBACK, 0),
+            listen=place,
         )
         self.door = Door(node_id=self.node_id, trust=self.trust, peers=self.peers, clock=self.clock)
         self.door.serve()
@@ -58,7 +60,7 @@ class Machine:
                 "node": NodeSection(name=directory.name, state_dir=str(directory)),
                 "cluster": ClusterSection(
                     port=self.peers.port,
-                    address=LOOPBACK,
+                    address=place[0],
                     alone=alone,
                     token_file=str(directory / "token") if token else "",
                     seeds=",".join(f"{host}:{port}" for host, port in seeds),
@@ -70,15 +72,17 @@ class Machine:
         self.formation: Formation | None = None
         self.membership: Membership | None = None
         self.error: NodeError | None = None
+        self._on_founded: Callable[[], object] = lambda: None
         self.thread = threading.Thread(target=self._run, daemon=True)
 
     @property
     def address(self) -> Address:
         """Return where its port is."""
-        return LOOPBACK, self.peers.port
+        return self._host, self.peers.port
 
-    def begin(self) -> None:
-        """Start to look for a cluster."""
+    def begin(self, on_founded: Callable[[], object] = lambda: None) -> None:
+        """Start to look for a cluster; `on_founded` is told before anyone is admitted."""
+        self._on_founded = on_founded
         self.formation = Formation(
             config=self.config,
             node_id=self.node_id,
@@ -109,6 +113,7 @@ class Machine:
         if ops:
             self.rows.commit(*ops)
         self.certificates.keep()
+        self._on_founded()
         self.open()
 
     def open(self) -> None:
