@@ -68,6 +68,8 @@ class VoterChanges:
             callback("busy")
         elif not self._raft.voters or (node_id and node_id not in self._raft.voters):
             callback("denied")
+        elif not any(map(self._raft.links.wire.is_up, self._raft.voters)):
+            callback("unreachable")
         else:
             self._transfer = callback, time.monotonic() + _TRANSFER_TIMEOUT_S, node_id
             self._raft.is_handing_over = True

@@ -107,6 +107,7 @@ class Consensus(Door):
         except BaseException:
             self._lock.release()
             raise
+        self._leader_seen_s = time.monotonic()
         self._thread = threading.Thread(target=self._run, name="consensus", daemon=True)
         self._thread.start()
         if self._journal.is_voter and not self._journal.peers:
@@ -248,6 +249,8 @@ class Consensus(Door):
 
     def _turn(self) -> None:
         self._last_tick_s = time.monotonic()
+        if self._raft.leader_id is not None:
+            self._leader_seen_s = self._last_tick_s
         self._space.check()
         self._calls.run()
         is_held = self._raft.is_handing_over or self._last_tick_s < self._hold_until_s

@@ -10,10 +10,9 @@ from node.cluster.compaction import StateMachine
 from node.cluster.journal import SqliteJournal
 from node.cluster.loop_calls import LoopCalls
 from node.cluster.raft import RaftNode
+from node.cluster.settings import RaftSettings
 from node.cluster.voters import Verb
 from node.errors import Conflict
-
-_READ_TIMEOUT_S = 5.0
 
 
 class Door:
@@ -24,7 +23,9 @@ class Door:
     _journal: SqliteJournal
     _machine: StateMachine
     _changes: VoterChanges
-    _leaderless_since_s = 0.0
+    _settings: RaftSettings
+    _leader_seen_s = 0.0
+    """When there was a leader last, or the start, monotonic."""
 
     def read_index(self, callback: Callable[[bool], None]) -> None:
         """Call back, in the loop thread, once a read of the local rows sees all that was acknowledged before.
@@ -113,13 +114,11 @@ class Door:
     # -- the loop thread
 
     def _take_read(self, done: Callable[[bool], None]) -> None:
-        now_s = time.monotonic()
-        if self._raft.leader_id is not None:
-            self._leaderless_since_s = now_s
-        if now_s - self._leaderless_since_s > _READ_TIMEOUT_S:
+        now_s, patience_s = time.monotonic(), self._settings.read_patience_s
+        if now_s - self._leader_seen_s > patience_s:
             done(False)
         else:
-            self._raft.reads.add(done, now_s + _READ_TIMEOUT_S)
+            self._raft.reads.add(done, now_s + patience_s)
 
     def _begin_install(self, start: LogStart) -> None:
         raft, journal = self._raft, self._journal
