@@ -80,7 +80,7 @@ def run(
     done = _under_fire(site, plan, say, [rows, *([api] if api else [])])
     if keep is not None:
         history.write(keep)
-    held = held_by(rows.seats, _SETTLE_S)
+    held = held_by(rows.seats, rows.mark, _SETTLE_S)
     operations = history.operations()
     violations = judge(operations, held)
     if api is not None:

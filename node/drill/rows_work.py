@@ -115,6 +115,8 @@ class RowClients:
     ) -> None:
         self.seats = [RowSeat(seat, ids) for seat in seats]
         self._history = history
+        self.mark = ids.hex()[:8]
+        """In the name of everything: a store may hold what an earlier drill wrote."""
         self._began_s = time.monotonic()
         self._ending = threading.Event()
         self.errors: list[str] = []
@@ -165,11 +167,12 @@ class RowClients:
                 self.errors.append(f"client {client}: {type(error).__name__}: {error}")
                 return
 
-    def _chapter(self) -> int:
-        return int((time.monotonic() - self._began_s) / _CHAPTER_S)
+    def _thing(self, kind: str, chance: random.Random, count: int) -> str:
+        chapter = int((time.monotonic() - self._began_s) / _CHAPTER_S)
+        return f"{kind}/{self.mark}-{chapter}-{chance.randrange(count)}"
 
     def _append(self, client: int, chance: random.Random, seat: RowSeat) -> None:
-        thing = f"list/{self._chapter()}-{chance.randrange(_LISTS)}"
+        thing = self._thing("list", chance, _LISTS)
         value = f"{client}-{chance.randbytes(6).hex()}"
         ops = (insert(DrillItem(id=value, thing=thing, note=_NOTE)), Count(thing, 1))
         with self._history.operation(thing, "append", seat.name, client, value=value) as pending:
@@ -177,7 +180,7 @@ class RowClients:
             pending.came_to(outcome)
 
     def _write(self, client: int, chance: random.Random, seat: RowSeat) -> None:
-        thing = f"register/{self._chapter()}-{chance.randrange(_REGISTERS)}"
+        thing = self._thing("register", chance, _REGISTERS)
         held = seat.register(thing)
         value = f"{client}-{chance.randbytes(6).hex()}"
         row = DrillRegister(id=thing, version=held.version + 1, value=value)
@@ -204,14 +207,14 @@ class RowClients:
         return "unknown", seat.name
 
     def _read(self, client: int, chance: random.Random, seat: RowSeat) -> None:
-        thing = f"list/{self._chapter()}-{chance.randrange(_LISTS)}"
+        thing = self._thing("list", chance, _LISTS)
         reading = self._history.operation(thing, "read", seat.name, client)
         with reading as pending, contextlib.suppress(NodeError):
             seat.catch_up()
             pending.came_to("ok", seen=seat.elements(thing))
 
     def _read_register(self, client: int, chance: random.Random, seat: RowSeat) -> None:
-        thing = f"register/{self._chapter()}-{chance.randrange(_REGISTERS)}"
+        thing = self._thing("register", chance, _REGISTERS)
         is_local = chance.random() < 0.5
         reading = self._history.operation(thing, "read", seat.name, client, is_local=is_local)
         with reading as pending, contextlib.suppress(NodeError):
@@ -222,7 +225,7 @@ class RowClients:
             pending.came_to("ok", version=held.version, seen=seen)
 
     def _look(self, client: int, chance: random.Random, seat: RowSeat) -> None:
-        thing = f"list/{self._chapter()}-{chance.randrange(_LISTS)}"
+        thing = self._thing("list", chance, _LISTS)
         with self._history.operation(thing, "read", seat.name, client, is_local=True) as pending:
             pending.came_to("ok", seen=seat.elements(thing))
         self._ending.wait(0.005)
@@ -238,8 +241,8 @@ class Held(msgspec.Struct, frozen=True):
     counters: dict[str, int]
 
 
-def held_by(seats: Sequence[RowSeat], timeout_s: float = 60.0) -> dict[str, Held]:
-    """Return what all nodes hold at the same log entry.
+def held_by(seats: Sequence[RowSeat], mark: str, timeout_s: float = 60.0) -> dict[str, Held]:
+    """Return what all nodes hold, of the drill with that mark, at the same log entry.
 
     Raises:
         DrillFault: they do not get to the same entry.
@@ -250,7 +253,7 @@ def held_by(seats: Sequence[RowSeat], timeout_s: float = 60.0) -> dict[str, Held
             stores = {seat.name: stack.enter_context(_snapshot(seat)) for seat in seats}
             entries = {name: _applied(db) for name, db in stores.items()}
             if len(set(entries.values())) == 1:
-                return {name: _held(db, entries[name]) for name, db in stores.items()}
+                return {name: _held(db, entries[name], mark) for name, db in stores.items()}
         if time.monotonic() > deadline:
             raise DrillFault(f"The nodes do not get to the same entry of the log: {entries}")
         time.sleep(0.1)
@@ -270,14 +273,19 @@ def _applied(db: sqlite3.Connection) -> int:
     return int(db.execute("SELECT value FROM meta WHERE key='applied'").fetchone()[0])
 
 
-def _held(db: sqlite3.Connection, applied: int) -> Held:
+def _held(db: sqlite3.Connection, applied: int, mark: str) -> Held:
     digest = hashlib.sha256()
     for line in db.iterdump():
         digest.update(line.encode())
     lists: dict[str, list[str]] = {}
-    for thing, name in db.execute("SELECT thing, id FROM drill_items ORDER BY rev"):
+    ours = (f"list/{mark}-%",)
+    items = db.execute("SELECT thing, id FROM drill_items WHERE thing LIKE ? ORDER BY rev", ours)
+    for thing, name in items:
         lists.setdefault(thing, []).append(name)
-    rows = db.execute("SELECT id, doc ->> '$.version', doc ->> '$.value' FROM drill_registers")
+    rows = db.execute(
+        "SELECT id, doc ->> '$.version', doc ->> '$.value' FROM drill_registers WHERE id LIKE ?",
+        (f"register/{mark}-%",),
+    )
     registers = {name: [str(version), value] for name, version, value in rows}
-    counters = dict(db.execute("SELECT id, value FROM counters WHERE id LIKE 'list/%'"))
+    counters = dict(db.execute("SELECT id, value FROM counters WHERE id LIKE ?", ours))
     return Held(applied, digest.hexdigest(), lists, registers, counters)
