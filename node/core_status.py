@@ -28,6 +28,7 @@ def _log_checks(consensus: Consensus) -> list[Check]:
     leads = f"{found.role}, entry {found.applied_index}"
     if not found.is_voter:
         leads = f"learner, entry {found.applied_index}"
+    voters = len(found.voters) + found.is_voter
     waiting = "nobody leads: reads go on, writes wait for a majority of the voters"
     return [
         ("log", not found.fault, found.fault or leads),
