@@ -215,6 +215,32 @@ def test_a_virtual_address_moves_between_guests_of_two_nodes(fabric: Fabric) -> 
         assert watcher.pings("10.0.0.99", wait_s=3)
 
 
+def test_ipv6_neighbours_are_answered_locally(fabric: Fabric) -> None:
+    one, two = fabric.machines
+    _network, subnet = fabric.network("2001:db8:9::0/64", dhcp=False, segmentation_id=4242)
+    group = fabric.group(
+        PING, {"protocol": "ipv6-icmp", "direction": "ingress", "ethertype": "IPv6"}
+    )
+    fields = {"security_group_ids": (group.id,)}
+    left = fabric.on(one, subnet, "2001:db8:9::11", **fields)
+    right = fabric.on(two, subnet, "2001:db8:9::12", **fields)
+    fabric.settle()
+    left.static("2001:db8:9::11/64")
+    right.static("2001:db8:9::12/64")
+    for guest in (left, right):
+        eventually(lambda g=guest: "tentative" not in g.run("ip", "-6", "addr"), "no address")  # type: ignore[misc]
+    with Capture(fabric, "eth0n1", "udp", "port", "4789") as wire:
+        assert left.pings("2001:db8:9::12", count=2, wait_s=3)
+        assert right.pings("2001:db8:9::11", count=2, wait_s=3)
+        link_local = right.run("ip", "-6", "-o", "addr", "show", "scope", "link").split()[3]
+        assert left.pings(f"{link_local.partition('/')[0]}%eth0", wait_s=3)
+    text = "\n".join(wire.lines)
+    assert "echo request" in text
+    assert "neighbor solicitation, who has" not in "".join(
+        line for line in wire.lines if "ff02::1:ff" in line
+    ), "what rows tell is not asked"
+
+
 def test_strangers_cannot_send_into_a_network(fabric: Fabric) -> None:
     one, two = fabric.machines
     _network, subnet = fabric.network(segmentation_id=4242)

@@ -27,9 +27,8 @@ class Fence:
 
     def closed(self) -> bool:
         """Return whether gateways have to be closed."""
-        lease_valid = getattr(self._control, "lease_valid", None)
         now_s = self._control.clock.monotonic_s()
-        if lease_valid is not None and not lease_valid():
+        if not self._control.lease_valid():
             self._closed_until_s = now_s + _SETTLE_S
             return True
         return now_s < self._closed_until_s
