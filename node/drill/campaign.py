@@ -138,6 +138,7 @@ def _mend(site: Site) -> None:
     site.heal()
     for seat in site.seats():
         site.resume(seat.name)
+        site.empty(seat.name)
     site.start([seat.name for seat in site.seats()])
 
 

@@ -11,7 +11,7 @@ import msgspec
 
 from node.drill.api_work import Access
 from node.drill.campaign import Plan, Report, run
-from node.drill.faults import KINDS
+from node.drill.faults import ALL_KINDS, KINDS
 from node.drill.site import LabSite
 from node.errors import NodeError
 from node.lab.cluster import cluster_lab
@@ -60,9 +60,9 @@ def drill(  # noqa: PLR0913, PLR0917 - one argument for each option
     if os.geteuid() != 0:
         raise click.ClickException("The drill kills processes: run it as root (sudo)")
     kinds = tuple(kind.strip() for kind in faults.split(","))
-    if unknown := set(kinds) - set(KINDS):
+    if unknown := set(kinds) - ALL_KINDS:
         raise click.ClickException(
-            f"There are no faults {', '.join(sorted(unknown))}: choose from {', '.join(sorted(set(KINDS)))}"
+            f"There are no faults {', '.join(sorted(unknown))}: choose from {', '.join(sorted(ALL_KINDS))}"
         )
     plan = Plan(
         seed=random.randrange(1 << 31) if seed is None else seed,

@@ -6,7 +6,11 @@ from collections.abc import Callable, Iterator, Sequence
 from node.drill.site import Site
 from node.types import Frozen
 
-KINDS = ("kill", "kill", "pause", "stall", "isolate", "halves", "deaf", "mute", "flap", "everyone")
+KINDS = (
+    "kill", "kill", "pause", "stall", "stutter", "isolate", "halves", "deaf", "mute", "flap", "everyone",
+)  # fmt: skip
+"""What can be done anywhere. `fill`, besides, needs nodes with a file system of their own."""
+ALL_KINDS = frozenset((*KINDS, "fill"))
 
 
 class Fault(Frozen):
@@ -54,6 +58,16 @@ def inflict(site: Site, fault: Fault, wait: Callable[[float], object]) -> None:
             site.pause(one)
             wait(fault.lasts_s)
             site.resume(one)
+        case "stutter":  # as with a disk that takes a quarter of a second for each write
+            for _ in range(max(1, int(fault.lasts_s / 0.5))):
+                site.pause(one)
+                wait(0.25)
+                site.resume(one)
+                wait(0.25)
+        case "fill":
+            site.fill(one)
+            wait(fault.lasts_s)
+            site.empty(one)
         case "deaf":
             _cut(site, [(other, one) for other in others], fault.lasts_s, wait)
         case "mute":

@@ -1,5 +1,6 @@
 """Where a drill takes place: nodes that can be hurt. The lab's is at the end; tests have one of bare logs."""
 
+import errno
 import signal
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -45,6 +46,12 @@ class Site(Protocol):
 
     def heal(self) -> None:
         """Undo all cuts."""
+
+    def fill(self, name: str) -> None:
+        """Leave no free block on a node's disk."""
+
+    def empty(self, name: str) -> None:
+        """Undo that."""
 
 
 class LabSite:
@@ -94,3 +101,39 @@ class LabSite:
     def heal(self) -> None:
         """Have it drop none."""
         self._lab.topology.heal(())
+
+    def fill(self, name: str) -> None:
+        """Fill the file system of a node's state, which must be its own."""
+        fill_disk(self._lab.place.node(name).state)
+
+    def empty(self, name: str) -> None:
+        """Give the space back."""
+        empty_disk(self._lab.place.node(name).state)
+
+
+_FILLER = "drill-filler"
+_BLOCK = bytes(1 << 16)
+
+
+def fill_disk(directory: Path) -> None:
+    """Write a file until the file system of a directory has no free block.
+
+    Raises:
+        DrillFault: it is not a file system of its own: others would suffer.
+    """
+    if not directory.is_mount():
+        raise DrillFault(f"{directory} is no file system of its own, so it is not filled")
+    with (directory / _FILLER).open("ab", buffering=0) as file:
+        block = _BLOCK
+        while block:
+            try:
+                file.write(block)
+            except OSError as error:
+                if error.errno != errno.ENOSPC:
+                    raise
+                block = block[: len(block) // 2]
+
+
+def empty_disk(directory: Path) -> None:
+    """Remove what `fill_disk` wrote."""
+    (directory / _FILLER).unlink(missing_ok=True)

@@ -14,7 +14,7 @@ import msgspec
 
 from node.cluster.client import SOCKET_FILE, ProposalClient
 from node.cluster.settings import RaftSettings
-from node.drill.site import Seat
+from node.drill.site import Seat, empty_disk, fill_disk
 from node.errors import NodeError
 from node.ids import RandomIds
 from node.lab.place import Choice, Member
@@ -30,8 +30,12 @@ PORT = 7444
 class RowsSite:
     """Nodes n1, n2, … in a directory. Close it."""
 
-    def __init__(self, directory: Path, count: int, settings: RaftSettings, cidr: str) -> None:
+    def __init__(
+        self, directory: Path, count: int, settings: RaftSettings, cidr: str, disk_mib: int = 0
+    ) -> None:
+        """Take where, how many, and how; with `disk_mib` each node has a file system of its own of that size."""
         self._directory = directory
+        self._disk_mib = disk_mib
         names = [f"n{number}" for number in range(1, count + 1)]
         members = tuple(Member(name=name, number=i) for i, name in enumerate(names, 1))
         choice = Choice(
@@ -55,6 +59,9 @@ class RowsSite:
 
     def open(self) -> None:
         """Make the machines, start all nodes and wait until each takes a write."""
+        if self._disk_mib:
+            for name in self._told:
+                self._mount(name)
         self._topology.ensure()
         self.start(self._told)
         client_deadline = time.monotonic() + 60
@@ -107,6 +114,12 @@ class RowsSite:
     def heal(self) -> None:
         self._topology.heal(())
 
+    def fill(self, name: str) -> None:
+        fill_disk(self._directory / name)
+
+    def empty(self, name: str) -> None:
+        empty_disk(self._directory / name)
+
     def ended(self) -> list[str]:
         """Return the nodes that ended by themselves, with their last words."""
         return [
@@ -120,6 +133,17 @@ class RowsSite:
             process.kill()
             process.wait()
         self._topology.destroy()
+        for name in self._told:
+            if (self._directory / name).is_mount():
+                subprocess.run(["umount", "-l", str(self._directory / name)], check=False)
+
+    def _mount(self, name: str) -> None:
+        image, place = self._directory / f"{name}.img", self._directory / name
+        with image.open("wb") as file:
+            file.truncate(self._disk_mib << 20)
+        place.mkdir()
+        subprocess.run(["mkfs.ext4", "-q", "-m", "0", str(image)], check=True, capture_output=True)
+        subprocess.run(["mount", "-o", "loop", str(image), str(place)], check=True)
 
     def _signal(self, name: str, number: signal.Signals) -> None:
         process = self._processes.get(name)
@@ -128,9 +152,11 @@ class RowsSite:
 
 
 @contextlib.contextmanager
-def rows_site(directory: Path, count: int, settings: RaftSettings, cidr: str) -> Iterator[RowsSite]:
+def rows_site(
+    directory: Path, count: int, settings: RaftSettings, cidr: str, disk_mib: int = 0
+) -> Iterator[RowsSite]:
     """Open a site and close it whatever happens."""
-    site = RowsSite(directory, count, settings, cidr)
+    site = RowsSite(directory, count, settings, cidr, disk_mib)
     try:
         site.open()
         yield site

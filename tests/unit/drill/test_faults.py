@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from node.drill.faults import KINDS, Fault, draw, inflict
+from node.drill.faults import ALL_KINDS, KINDS, Fault, draw, inflict
 from node.drill.site import Seat
 
 NAMES = ("a", "b", "c", "d", "e")
@@ -43,6 +43,12 @@ class PaperSite:
     def heal(self) -> None:
         self.cuts.clear()
 
+    def fill(self, name: str) -> None:
+        self.stopped.add(name)
+
+    def empty(self, name: str) -> None:
+        self.stopped.remove(name)
+
     def wait(self, seconds: float) -> None:
         self.waited_s += seconds
         self.worst |= self.dead | self.stopped | {name for pair in self.cuts for name in pair}
@@ -55,7 +61,7 @@ def test_the_same_seed_draws_the_same_and_another_one_others() -> None:
     assert {fault.kind for fault in islice(draw(7, NAMES), 300)} == set(KINDS)
 
 
-@pytest.mark.parametrize("kind", sorted(set(KINDS)))
+@pytest.mark.parametrize("kind", sorted(ALL_KINDS))
 def test_a_fault_hurts_while_it_lasts_and_leaves_nothing(kind: str) -> None:
     site = PaperSite()
     fault = next(draw(3, NAMES, [kind]))
