@@ -1,5 +1,6 @@
 """What this node says of itself when it joins, and whom it asks, from its configuration."""
 
+import ipaddress
 import socket
 
 from node import __version__
@@ -39,7 +40,16 @@ def seeds_of(section: ClusterSection) -> tuple[Address, ...]:
         if not colon or (":" in host and not host.startswith("[")):
             host, port = text, str(section.port)
         host = host.removeprefix("[").removesuffix("]")
-        if not (host and port.isdigit() and 0 < int(port) < 65536):
+        is_host = host and (":" not in host or _is_address(host))
+        if not (is_host and port.isdigit() and 0 < int(port) < 65536):
             raise BadRequest(f"[cluster] seeds: {text!r} is not host:port")
         found.append((host, int(port)))
     return tuple(found)
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
