@@ -1,7 +1,9 @@
 """Ports, DHCP, DNS, metadata and security groups, with real bridges, rules and dnsmasq."""
 
+import fcntl
 import os
 import signal
+import struct
 import time
 from pathlib import Path
 
@@ -22,6 +24,7 @@ from tests.netns.site import FakeDns, Listener, Pinger, Site, eventually, run
 
 pytestmark = [pytest.mark.netns, pytest.mark.timeout(120)]
 
+TUNSETIFF, IFF_TAP, IFF_NO_PI = 0x400454CA, 0x0002, 0x1000
 PING = {"protocol": "icmp", "direction": "ingress"}
 
 
@@ -338,6 +341,26 @@ def test_a_real_tap_is_made_before_the_server_and_stays(site: Site) -> None:
     site.restart()
     site.settle()
     assert run("ip", "-d", "link", "show", tap) == details
+
+
+def test_a_tap_stays_while_a_guest_holds_it(site: Site) -> None:
+    """QEMU ends itself, and its guest, when the tap below an interface is taken away."""
+    _network, subnet = site.network()
+    port = site.port(subnet, "10.0.0.11", security_group_ids=(site.group().id,))
+    site.settle()
+    tap = tap_name(port.id)
+    held = os.open("/dev/net/tun", os.O_RDWR)
+    try:
+        request = struct.pack("16sH22x", tap.encode(), IFF_TAP | IFF_NO_PI)
+        fcntl.ioctl(held, TUNSETIFF, request)
+        site.drop(port)
+        site.settle()
+        details = run("ip", "-d", "link", "show", tap)
+        assert "master" not in details
+    finally:
+        os.close(held)
+    site.settle()
+    assert tap not in site.planes.links.names()
 
 
 def test_a_port_is_plugged_in_less_than_a_tenth_of_a_second(site: Site) -> None:

@@ -18,6 +18,8 @@ from node.sdk import Control, Done, Reconciler, Row, check, patch
 
 log = logging.getLogger("hedgerow.network")
 
+_HELD_S = 2.0
+"""How soon a tap is looked at again that a guest still holds."""
 _LINK = "link:"
 
 
@@ -87,8 +89,7 @@ class PortSync(Reconciler):
     def reconcile(self, key: str) -> Done:
         """Plug or unplug one port."""
         if key.startswith(_LINK):
-            self._remove_stray(key.removeprefix(_LINK))
-            return Done()
+            return self._remove_stray(key.removeprefix(_LINK))
         port = self.control.db.get(Port, key)
         network = self.control.db.get(Network, port.network_id) if port is not None else None
         if port is None or network is None or not self._is_here(port):
@@ -117,7 +118,8 @@ class PortSync(Reconciler):
         return Done(ops=[check(port), patch(Port, port.id, have=have, fault="", updated_at=now)])
 
     def _unplug(self, port_id: str) -> None:
-        self._bridges.links.remove(tap_name(port_id))
+        if not self._bridges.links.let_go(tap_name(port_id)):
+            self.control.wake(self.name, f"{_LINK}{tap_name(port_id)}")
         self._security.release(port_id)
         network_id = self._network_of.pop(port_id, "")
         if network_id:
@@ -127,7 +129,9 @@ class PortSync(Reconciler):
             for router_id in routers_of(self.control.db, network_id):
                 self.control.wake("network.routers", router_id)
 
-    def _remove_stray(self, name: str) -> None:
+    def _remove_stray(self, name: str) -> Done:
+        """Remove a tap that no port justifies, as soon as no guest holds it any more."""
         ports = local_ports(self.control.db, self.control.node_id)
-        if name not in {tap_name(port.id) for port in ports}:
-            self._bridges.links.remove(name)
+        if name in {tap_name(port.id) for port in ports} or self._bridges.links.let_go(name):
+            return Done()
+        return Done(again_s=_HELD_S)

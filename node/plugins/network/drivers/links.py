@@ -185,6 +185,26 @@ class Links:
 
         return self._do(namespace, look)
 
+    def let_go(self, name: str) -> bool:
+        """Remove a tap, or only take it off its bridge while a guest holds it; say whether it is gone.
+
+        QEMU ends itself, and the guest with it, when it resets an interface whose tap was taken away.
+        """
+
+        def drop(netlink: Socket) -> bool:
+            index = _index(name)
+            if index is None:
+                return True
+            found = netlink.link("get", index=index)
+            if not found or not _is_held(found[0]):
+                _quietly(lambda: netlink.link("del", index=index))
+                return True
+            if found[0].get_attr("IFLA_MASTER"):
+                netlink.link("set", index=index, master=0)
+            return False
+
+        return self._do("", drop)
+
     def remove(self, name: str, namespace: str = "") -> bool:
         """Remove a link; say whether there was one."""
         if not namespace and _index(name) is None:
@@ -203,6 +223,13 @@ class Links:
 
         with self._lock:
             return self._namespaces.run(namespace, inside)
+
+
+def _is_held(link: Any) -> bool:
+    """Return whether a link is a tap that a process has open: its carrier."""
+    info = link.get_attr("IFLA_LINKINFO")
+    kind = info.get_attr("IFLA_INFO_KIND") if info is not None else ""
+    return kind in ("tun", "tuntap") and link.get_attr("IFLA_CARRIER") == 1
 
 
 def _made(name: str) -> int:
