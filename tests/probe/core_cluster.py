@@ -124,6 +124,13 @@ class CoreNode:
         with contextlib.closing(Reader(self.state / STATE_FILE)) as reader:
             return {row.id: row for row in reader.rows(row_type)}
 
+    def applied(self) -> int:
+        """Return the entry that its rows are at."""
+        if not (self.state / STATE_FILE).exists():
+            return 0
+        with contextlib.closing(Reader(self.state / STATE_FILE)) as reader:
+            return reader.applied_index()
+
     @property
     def node_id(self) -> str:
         return next((row.id for row in self.rows(NodeRow).values() if row.name == self.name), "")
