@@ -73,6 +73,17 @@ def test_the_world_through_a_router_on_another_node(fabric: Fabric) -> None:
     del two
 
 
+def test_metadata_through_a_router_on_another_node(fabric: Fabric) -> None:
+    _one, two, _three = fabric.machines
+    _network, subnet = fabric.network(segmentation_id=4242, dhcp=False)
+    fabric.router(None, "", subnet)
+    guest = fabric.on(two, subnet, "10.0.0.11", security_group_ids=(fabric.group().id,))
+    fabric.rows.metadata[guest.port.device_id] = {"latest/meta-data/instance-id": b"i-2"}
+    fabric.settle()
+    guest.static(gateway="10.0.0.1")
+    assert guest.fetch("http://169.254.169.254/latest/meta-data/instance-id") == "i-2"
+
+
 def test_two_networks_of_a_router_on_three_nodes(fabric: Fabric) -> None:
     _one, two, three = fabric.machines
     _net, first = fabric.network("10.0.1.0/24", segmentation_id=4242)

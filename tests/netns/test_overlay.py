@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from node.plugins.network.names import bridge_name, tunnel_link
+from node.plugins.network.planes import health
 from node.plugins.network.tables import SecurityGroupMember
+from node.sdk import NodeRow
 from tests.netns.conftest import NEEDED
 from tests.netns.fabric import Capture, Fabric
 from tests.netns.site import Listener, eventually
@@ -239,6 +241,38 @@ def test_ipv6_neighbours_are_answered_locally(fabric: Fabric) -> None:
     assert "neighbor solicitation, who has" not in "".join(
         line for line in wire.lines if "ff02::1:ff" in line
     ), "what rows tell is not asked"
+
+
+def test_a_node_changes_its_address(fabric: Fabric) -> None:
+    one, two = fabric.machines
+    network, subnet = fabric.network(segmentation_id=4242)
+    group = fabric.group(PING)
+    left = fabric.on(one, subnet, "10.0.0.11", security_group_ids=(group.id,))
+    right = fabric.on(two, subnet, "10.0.0.12", security_group_ids=(group.id,))
+    fabric.settle()
+    left.static()
+    right.static()
+    assert left.pings("10.0.0.12")
+    for machine in fabric.machines:
+        (said,) = [
+            line
+            for line in machine.do(lambda m=machine: health(m.control))
+            if line[0] == "network.overlay"
+        ]  # type: ignore[misc]
+        assert said[1:] == (True, "1 networks of this node span others, 0 routers are placed here.")
+    two.run("ip", "addr", "del", f"{two.address}/24", "dev", "eth0")
+    two.run("ip", "addr", "add", "10.77.0.92/24", "dev", "eth0")
+    row = fabric.db.must(NodeRow, two.node_id)
+    fabric.changed(fabric.update(row, vcpus=3))
+    assert not left.pings("10.0.0.12")
+    fabric.changed(fabric.update(row, address="10.77.0.92"))
+    assert left.pings("10.0.0.12", wait_s=3)
+    assert two.address not in one.run("bridge", "fdb", "show", "dev", tunnel_link(network.id))
+    fabric.update(row, address="")
+    fabric.changed(row)
+    assert one.tunnels() == two.tunnels() == [], "a node without an address is out of reach"
+    (said,) = [line for line in one.do(lambda: health(one.control)) if line[0] == "network.overlay"]
+    assert said[1] is False
 
 
 def test_strangers_cannot_send_into_a_network(fabric: Fabric) -> None:

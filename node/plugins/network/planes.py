@@ -1,6 +1,7 @@
 """The data plane of this node, put together: reconcilers, listing, and taking all of it down."""
 
 import hashlib
+import socket
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,13 +18,13 @@ from node.plugins.network.metadata_plan import answer, find_port
 from node.plugins.network.names import bridge_name, dhcp_link, is_ours
 from node.plugins.network.network_plan import dropping_chains
 from node.plugins.network.network_sync import Bridges, NetworkSync
-from node.plugins.network.overlay_sync import Overlay, OverlaySync
+from node.plugins.network.overlay_sync import Overlay, OverlaySync, node_addresses
 from node.plugins.network.port_sync import PortSync
 from node.plugins.network.router_sync import Routers, RouterSync
 from node.plugins.network.section import NetworkSection
 from node.plugins.network.security_sync import Security, SecuritySync, local_ports
-from node.plugins.network.tables import Network, tap_name
-from node.sdk import Control, Reconciler, ServerMetadata
+from node.plugins.network.tables import Network, Router, tap_name
+from node.sdk import Control, NodeRow, Reconciler, ServerMetadata
 
 
 class Planes:
@@ -201,7 +202,27 @@ def health(control: Control) -> Sequence[tuple[str, bool, str]]:
     if waiting:
         sentence += "; the others are tried again, see `hedgerow debug reconcilers`"
     found.append(("network.ports", not waiting, f"{sentence}."))
-    return found
+    return [*found, *_overlay_health(control)]
+
+
+def _overlay_health(control: Control) -> Sequence[tuple[str, bool, str]]:
+    """Return whether this node's networks can span nodes; nothing is said where there is one node only."""
+    nodes = control.db.rows(NodeRow, order_by=())
+    if len(nodes) < 2:
+        return []
+    reached = node_addresses(control.db)
+    lost = sorted(node.name or node.id for node in nodes if node.id not in reached)
+    if lost:
+        sentence = (
+            f"{', '.join(lost)} told no address: networks do not reach there. It tells one when its daemon runs "
+            "and has a route, or set [cluster] address"
+        )
+    else:
+        spanning = sum(name.startswith("hv") for _index, name in socket.if_nameindex())
+        sentence = f"{spanning} networks of this node span others"
+        routers = control.db.count(Router, node_id=control.node_id)
+        sentence += f", {routers} routers are placed here"
+    return [("network.overlay", not lost, f"{sentence}.")]
 
 
 def metrics(control: Control) -> dict[str, float]:
