@@ -3,6 +3,7 @@
 Imports are late throughout: a command starts in a tenth of a second and pays for what it uses only.
 """
 
+import contextlib
 import importlib
 import os
 import sys
@@ -29,29 +30,42 @@ LATE_COMMANDS = {
 class _LateGroup(click.Group):
     """A group that imports some of its commands when they are called."""
 
+    _plugins_of: str | None = None
+    """The configuration whose plugins' commands are here."""
+
     def list_commands(self, ctx: click.Context) -> list[str]:
+        from node.errors import NodeError
+
+        with contextlib.suppress(NodeError):  # help is there also where the configuration is broken
+            self._load_plugins()
         return sorted({*super().list_commands(ctx), *LATE_COMMANDS})
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         late = LATE_COMMANDS.get(cmd_name)
         if late is None:
-            return super().get_command(ctx, cmd_name) or self._of_a_plugin(ctx, cmd_name)
+            found = super().get_command(ctx, cmd_name)
+            if found is None:
+                self._load_plugins()
+                found = super().get_command(ctx, cmd_name)
+            return found
         command = getattr(importlib.import_module(late[0]), late[1])
         if not isinstance(command, click.Command):
             raise TypeError(f"{late[0]}.{late[1]} is not a command")
         return command
 
-    def _of_a_plugin(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Load the plugins, which is slow, only for a command that nothing else knows."""
+    def _load_plugins(self) -> None:
+        """Take the plugins' commands, which is slow: only for help, and for a command that nothing else knows."""
+        path = os.environ.get("HEDGEROW_CONFIG", "")
+        if self._plugins_of == path:
+            return
+        self._plugins_of = path
         from node.config import NodeSection, load
         from node.pluginhost import PluginHost
 
-        path = os.environ.get("HEDGEROW_CONFIG")
         section = load(Path(path) if path else None, others_allowed=True).section(NodeSection)
         host = PluginHost()
         host.load(directory=Path(section.plugin_dir) if section.plugin_dir else None)
         host.hook.cli(group=self)
-        return super().get_command(ctx, cmd_name)
 
 
 @click.group(cls=_LateGroup, context_settings={"help_option_names": ["-h", "--help"]})

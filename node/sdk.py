@@ -4,6 +4,7 @@ from node.api.context import Context, Token
 from node.api.inner import InnerAnswer
 from node.api.route import Microversions, Reply, Route, Service
 from node.clock import Clock, iso_utc, parse_iso
+from node.cluster.operator import Operator, operator
 from node.config import ApiSection, Config, NodeSection
 from node.contracts import (
     FixedIp,
@@ -100,6 +101,7 @@ __all__ = [
     "NotAcceptable",
     "NotFound",
     "NotImplementedHere",
+    "Operator",
     "OverQuota",
     "Patch",
     "PlacementRequest",
@@ -131,6 +133,7 @@ __all__ = [
     "hookimpl",
     "insert",
     "iso_utc",
+    "operator",
     "parse_iso",
     "patch",
     "put",

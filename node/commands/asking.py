@@ -6,12 +6,6 @@ from typing import Any
 
 import click
 
-USUAL_CONFIGS = (
-    Path("/etc/hedgerow/hedgerow.ini"),
-    Path("/var/lib/hedgerow/lab/hedgerow.ini"),
-)
-"""Where commands that ask the running node look for its configuration when none is given."""
-
 config_option = click.option(
     "--config",
     "config_path",
@@ -27,7 +21,9 @@ format_option: Callable[..., Any] = click.option(
 
 def usual(config_path: Path | None) -> Path | None:
     """Return the given configuration, or the one that lies where it usually does."""
-    return config_path or next((path for path in USUAL_CONFIGS if path.exists()), None)
+    from node.config import usual_config
+
+    return usual_config(config_path)
 
 
 def ask_node(config_path: Path | None, command: str, **arguments: object) -> Any:

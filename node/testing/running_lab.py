@@ -48,12 +48,17 @@ class RunningLab:
         return done.stdout
 
     def attempt(
-        self, argv: Sequence[str | Path], *, timeout_s: float = _COMMAND_S, **env: str
+        self,
+        argv: Sequence[str | Path],
+        *,
+        timeout_s: float = _COMMAND_S,
+        typed: str = "",
+        **env: str,
     ) -> subprocess.CompletedProcess[str]:
         """Run a command in the lab's namespace, whatever becomes of it."""
         return subprocess.run(
             ["ip", "netns", "exec", self.netns, *map(str, argv)],
-            capture_output=True, text=True, check=False, timeout=timeout_s, stdin=subprocess.DEVNULL,
+            capture_output=True, text=True, check=False, timeout=timeout_s, input=typed,
             env={**os.environ, **env},
         )  # fmt: skip
 
@@ -70,11 +75,10 @@ class RunningLab:
         ]
         return self.run(argv, timeout_s=_START_S)
 
-    def command(self, *arguments: str) -> list[str | Path]:
-        """Return the argument list of a `hedgerow` command that asks this lab's node."""
-        name, *more = arguments
-        config = self.directory / "hedgerow.ini"
-        return [self._python, "-m", "node.cli", name, "--config", config, *more]
+    def hedgerow(self, *arguments: str, typed: str = "") -> subprocess.CompletedProcess[str]:
+        """Run another command of `hedgerow`, which asks this lab's node; `typed` is its standard input."""
+        argv: list[str | Path] = [self._python, "-m", "node.cli", *arguments]
+        return self.attempt(argv, typed=typed, HEDGEROW_CONFIG=str(self.directory / "hedgerow.ini"))
 
     def openstack(self, *arguments: str, cloud: str = "demo") -> str:
         """Run the unmodified `openstack` client and return what it prints."""

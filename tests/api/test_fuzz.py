@@ -18,7 +18,6 @@ import pytest
 import schemathesis
 from hypothesis import given, seed, settings
 from hypothesis import strategies as st
-from hypothesis.internal.conjecture import providers
 
 from node.api.openapi import document
 from tests.api.fuzz import (
@@ -42,12 +41,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::hypothesis.errors.HypothesisWarning"),
 ]
 METHODS = st.sampled_from(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"))
-
-
-@pytest.fixture(autouse=True)
-def no_chance(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Hypothesis draws constants of whatever modules are imported by then: which, depends on other tests."""
-    monkeypatch.setattr(providers, "_get_local_constants", providers.Constants)
 
 
 @pytest.fixture

@@ -131,7 +131,7 @@ def test_a_full_disk_is_lived_through(lab: RunningLab, disk: SmallDisk) -> None:
     assert status in (413, 507), answer
     for path in (SERVERS, NETWORKS, IMAGES, "/identity/v3/users"):
         assert api(lab, "GET", path)[0] == 200
-    told = lab.attempt(lab.command("status", "--json"))
+    told = lab.hedgerow("status", "--json")
     assert "only deletes" in told.stdout, told
     assert status_of(lab, guest) == "ACTIVE"
 

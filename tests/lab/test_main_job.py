@@ -3,6 +3,7 @@
 Order matters within the file: the first test makes what the next ones use, the last one removes it.
 """
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -125,6 +126,46 @@ def test_stop_and_start(lab: RunningLab, servers: dict[str, str]) -> None:
     wait_until(
         "ACTIVE", lambda: lab.show("server", "show", "job-2")["status"] == "ACTIVE", timeout_s=90
     )
+
+
+def test_an_operator_sees_what_the_node_made_and_counted(
+    lab: RunningLab, servers: dict[str, str]
+) -> None:
+    made = json.loads(lab.hedgerow("debug", "world", "--json").stdout)
+    ids = {server["ID"] for server in lab.show("server", "list")}
+    assert ids <= set(made["domains"]) == set(made["server directories"])
+    assert len(made["taps"]) == len(made["domains"])
+    assert made["bridges"] and made["namespaces"] and made["tables"]
+    assert made["strangers"] == []
+    page = lab.facts["auth_url_http"].removesuffix("/identity/v3") + "/metrics"
+    seen = lab.run(["curl", "-sS", "--fail", page])
+    assert "hedgerow_core_up 1.0\n" in seen
+    assert 'hedgerow_api_request_seconds_count{service="nova",method="POST",status="2xx"}' in seen
+    assert 'hedgerow_reconciler_failures{reconciler="servers"} 0.0\n' in seen
+
+
+def signs_in(lab: RunningLab, user_id: str, password: str) -> bool:
+    user = {"id": user_id, "password": password}
+    body = json.dumps({"auth": {"identity": {"methods": ["password"], "password": {"user": user}}}})
+    url = lab.facts["auth_url_http"] + "/auth/tokens"
+    sent = ("-H", "Content-Type: application/json", "-d", body)
+    code = lab.run(["curl", "-sS", "-o", "/dev/null", "-w", "%{http_code}", *sent, url])
+    assert code in ("201", "401")
+    return code == "201"
+
+
+def test_an_operator_renews_keys_and_resets_a_password(lab: RunningLab) -> None:
+    user = lab.openstack("user", "create", "--password", "first", "forgetful", "-f", "value", "-c", "id",
+                         cloud="hedgerow")  # fmt: skip
+    assert signs_in(lab, user, "first")
+    done = lab.hedgerow("identity", "reset-password", "forgetful", typed="second\n")
+    assert done.returncode == 0, done
+    assert not signs_in(lab, user, "first")
+    for more in ((), ("--revoke",)):
+        assert lab.hedgerow("identity", "rotate-keys", *more).returncode == 0
+        assert signs_in(lab, user, "second")
+    assert lab.hedgerow("identity", "reset-password", "nobody", typed="x\n").returncode == 1
+    lab.openstack("user", "delete", user, cloud="hedgerow")
 
 
 def test_another_tenant_sees_none_of_it(lab: RunningLab, servers: dict[str, str]) -> None:

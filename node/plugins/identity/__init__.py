@@ -1,6 +1,7 @@
 """Identity: Keystone's API version 3 over rows, with tokens that every worker checks by itself."""
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from node.plugins.identity.key_sync import IdentityUpkeep
 from node.plugins.identity.password_rules import Passwords
@@ -21,6 +22,9 @@ from node.sdk import (
     Token,
     hookimpl,
 )
+
+if TYPE_CHECKING:
+    import click
 
 
 @hookimpl
@@ -51,6 +55,14 @@ def reconcilers(control: Control) -> Sequence[Reconciler]:
 def seed_rows(db: Reader, now_us: int, config: Config) -> Sequence[AnyOp]:
     """Return the default domain, projects, roles, region, keys and administrator."""
     return seeds(db, now_us, config)
+
+
+@hookimpl
+def cli(group: "click.Group") -> None:
+    """Add `hedgerow identity`."""
+    from node.plugins.identity.commands import identity
+
+    group.add_command(identity)
 
 
 @hookimpl

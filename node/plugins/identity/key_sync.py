@@ -70,6 +70,17 @@ def rotation_ops(keys: Sequence[FernetKey], now_us: int, token_ttl_s: int) -> li
     ]
 
 
+def renewal_ops(keys: Sequence[FernetKey], now_us: int) -> list[AnyOp]:
+    """Return the operations that replace all keys: no token made so far can be read any more."""
+    staged, primary = keys[0], keys[-1]
+    return [
+        *(check(key) for key in keys),
+        patch(FernetKey, staged.id, key=new_key(), updated_at=now_us),
+        patch(FernetKey, primary.id, key=new_key(), updated_at=now_us),
+        *(delete(FernetKey, key.id) for key in keys[1:-1]),
+    ]
+
+
 def prune_ops(db: Reader, now_us: int) -> list[AnyOp]:
     """Return the operations that delete what has ended: revocations of dead tokens, trusts."""
     dead_us = now_us - ALLOW_EXPIRED_WINDOW_US

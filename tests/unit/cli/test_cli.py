@@ -191,6 +191,21 @@ def test_a_plugin_adds_a_command(config: Path) -> None:
     assert (code, output) == (0, "hello from a plugin\n")
 
 
+def test_help_names_the_commands_of_plugins(config: Path) -> None:
+    code, output = run("--help", env={"HEDGEROW_CONFIG": str(config)})
+    assert code == 0
+    for name in ("doctor", "greet", "identity", "lab"):
+        assert f"\n  {name}" in output
+
+
+def test_help_is_there_where_the_configuration_is_broken(tmp_path: Path) -> None:
+    broken = tmp_path / "broken.ini"
+    broken.write_text("[node\n")
+    code, output = run("--help", env={"HEDGEROW_CONFIG": str(broken)})
+    assert code == 0
+    assert "doctor" in output
+
+
 def test_an_unknown_command_is_refused(config: Path) -> None:
     code, output = run("nonsense", env={"HEDGEROW_CONFIG": str(config)})
     assert code == 2
