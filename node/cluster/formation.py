@@ -332,7 +332,10 @@ class Formation:
         if self._has_expired():
             return "by this node's clock its token has expired: it founds no cluster any more"
         if election.decided:
-            return f"waiting to be admitted by node {election.decided}, which founds the cluster"
+            return (
+                f"waiting to be admitted by node {election.decided}, which founds the cluster (if "
+                "that machine is lost for good before it has, give all a new token)"
+            )
         met = len(election.met)
         return (
             f"looking for cluster {self._token.cluster_id}, or for {election.majority} of "
