@@ -166,7 +166,9 @@ class Node:
 
     def _among_others(self) -> None:
         assert self.others is not None
-        self.control.lease = lambda: False  # until the leader grants one: others may do this node's work
+        self.control.lease = lambda: (
+            False
+        )  # until the leader grants one: others may do this node's work
         membership: Membership | None = None
         settings = self._settings
         if not Consensus.exists(self.directory / LOG_DIRECTORY):
@@ -193,7 +195,10 @@ class Node:
         if not is_known:
             self.runtime.start()
         self.others.admit(self._propose)
-        self.control.lease = self.others.take_part(self.consensus, self.runtime.lease_changed)
+        row_types = [one for _, some in self.host.gather("row_types") for one in some]
+        self.control.lease = self.others.take_part(
+            self.consensus, self.runtime.lease_changed, row_types
+        )
         log.info("this node is a member of its cluster")
 
     def _settled(self, others: "Assembly") -> bool:

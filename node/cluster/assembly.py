@@ -6,7 +6,7 @@ A node that stays alone (`[cluster] port = 0`) has none of them, and imports non
 import os
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from node.clock import SystemClock
@@ -34,6 +34,7 @@ from node.control.placement import NodeRow
 from node.ids import Ids
 from node.state.machine import Machine
 from node.state.reader import Readers
+from node.state.row import Row
 from node.state.txn import AnyOp, Outcome
 
 Command = Callable[..., object]
@@ -164,7 +165,12 @@ class Assembly:
         ca = ca_fingerprint(self._certificates.trust.ca_pem)
         self.discovery.announce(Announcement(cluster_id=admission.cluster_id, ca=ca))
 
-    def take_part(self, consensus: Consensus, on_lease: Callable[[], None]) -> Callable[[], bool]:
+    def take_part(
+        self,
+        consensus: Consensus,
+        on_lease: Callable[[], None],
+        row_types: Sequence[type[Row]],
+    ) -> Callable[[], bool]:
         """Begin what a member does: ask for leases, grant them, keep the voters, hold the virtual address.
 
         `on_lease` is told when this node's lease is lost or regained. Return what says whether there is one.
@@ -190,6 +196,7 @@ class Assembly:
             propose=consensus.propose,
             clock=self._clock,
             ids=self._ids,
+            row_types=row_types,
             rules=MembershipRules(
                 most_voters=self._section.voters,
                 lost_after_s=float(self._section.replace_after_s),

@@ -6,7 +6,7 @@ been away is known only to the leader that watched it: a new leader begins to co
 
 import logging
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Literal, Protocol
 
 from node.clock import Clock
@@ -16,6 +16,7 @@ from node.control.placement import NodeRow
 from node.errors import BadRequest, Conflict, NodeError, NotFound, Unavailable
 from node.ids import Ids
 from node.state.reader import Reader
+from node.state.row import Row
 from node.state.txn import (
     AnyOp,
     Applied,
@@ -97,7 +98,7 @@ class Controller:
         clock: Clock,
         ids: Ids,
         rules: MembershipRules | None = None,
-        is_drained: Callable[[NodeRow], bool] = lambda _row: True,
+        row_types: Sequence[type[Row]] = (),
     ) -> None:
         self._node_id = node_id
         self._log = voter_log
@@ -106,7 +107,7 @@ class Controller:
         self._clock = clock
         self._ids = ids
         self._rules = rules or MembershipRules()
-        self._is_drained = is_drained
+        self._held = [row_type for row_type in row_types if row_type.stays_with_node]
         self._away_since_s: dict[str, float] = {}
         self._term = 0
         self._leads_since_s = 0.0
@@ -175,6 +176,11 @@ class Controller:
             detail += f", {wanted} should"
         if away:
             detail += f", {', '.join(sorted(away))} away"
+        for one in facts:
+            held = {} if one.stays else self._holds(one.node_id)
+            if held:
+                what = ", ".join(f"{count} {name}" for name, count in sorted(held.items()))
+                detail += f"; {one.node_id} goes once nothing is on it: move or delete {what}"
         if self._says:
             detail += f"; {self._says}"
         return "members", not away, detail
@@ -213,7 +219,7 @@ class Controller:
                 MemberFacts(
                     node_id=row.id,
                     stays=row.want == "present",
-                    is_drained=row.state == "down" or self._is_drained(row),
+                    is_drained=row.want == "present" or not self._holds(row.id),
                     is_live=is_live,
                     is_lost=now_s - since_s >= self._rules.lost_after_s,
                     is_caught_up=is_near,
@@ -221,6 +227,12 @@ class Controller:
                 )
             )
         return found
+
+    def _holds(self, node_id: str) -> dict[str, int]:
+        """Return how many rows of which tables keep a node from being removed."""
+        db = self._db()
+        counts = {one.__table__.name: db.count(one, node_id=node_id) for one in self._held}
+        return {name: count for name, count in counts.items() if count}
 
     # -- what is done
 

@@ -33,6 +33,8 @@ class Row(Frozen):
     """One stored thing. `rev` is the sequence number of the transaction that last wrote it."""
 
     __table__: ClassVar[Table]
+    stays_with_node: ClassVar[bool] = False
+    """Whether what a row stands for is on the node in its `node_id`: that node is not removed before the row is."""
 
     id: str
     rev: int = 0

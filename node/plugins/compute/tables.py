@@ -85,6 +85,7 @@ class Server(Resource, kw_only=True):
         name="servers",
         indexes=(("project_id",), ("node_id",), ("reservation_id",), ("group_id",), ("image_id",)),
     )
+    stays_with_node = True
 
     # --- written by handlers -------------------------------------------------------------------------------
     user_id: str = ""

@@ -20,8 +20,15 @@ from node.errors import BadRequest, Conflict, NotFound
 from node.ids import RandomIds
 from node.state.machine import Machine
 from node.state.reader import Reader
-from node.state.txn import AnyOp, Define, Txn, encode_entry, encode_txn, insert, patch
+from node.state.row import Resource, Table
+from node.state.txn import AnyOp, Define, Txn, delete, encode_entry, encode_txn, insert, patch
 from node.testing.clock import FakeClock
+
+
+class Guest(Resource):
+    __table__ = Table(name="guests", indexes=(("node_id",),))
+    stays_with_node = True
+
 
 RULES = MembershipRules(lost_after_s=60, settle_s=3)
 
@@ -92,7 +99,7 @@ class Site:
         self.db = Reader(place / "state.db")
         self.log = AgreedLog("a")
         self.controllers: dict[str, Controller] = {}
-        for row_type in (NodeRow, DepartedNode):
+        for row_type in (NodeRow, DepartedNode, Guest):
             self.commit(Define(row_type.__table__))
         self.join("a")
 
@@ -115,6 +122,7 @@ class Site:
             clock=self.clock,
             ids=self.ids,
             rules=RULES,
+            row_types=(NodeRow, Guest),
         )
 
     def look(self, seconds: float = 0.0) -> list[str]:
@@ -228,6 +236,18 @@ def test_a_node_is_removed_for_good(site: Site) -> None:
     departed = site.db.get(DepartedNode, "c")
     assert departed is not None
     assert departed.name == "host-c"
+
+
+def test_a_node_is_not_removed_while_something_is_on_it(site: Site) -> None:
+    three_and_a_spare(site)
+    site.commit(insert(Guest(id="g1", node_id="c")), insert(Guest(id="g2", node_id="b")))
+    site.remove("c")
+    assert site.look() == ["add d", "rem c"]
+    assert site.db.get(NodeRow, "c") is not None
+    assert "move or delete 1 guests" in site.controllers["a"].health()[2]
+    site.commit(delete(Guest, "g1"))
+    assert site.look() == []
+    assert site.db.get(NodeRow, "c") is None
 
 
 def test_a_leader_that_is_removed_hands_over(site: Site) -> None:
