@@ -92,6 +92,18 @@ USUAL_CONFIGS = (
 """Where commands that ask the running node look for its configuration when none is given."""
 
 
+def _given(
+    parser: configparser.ConfigParser, name: str, section_type: type[Frozen]
+) -> dict[str, Any]:
+    """Return a section's keys; what INI files call true and false is that."""
+    given: dict[str, Any] = dict(parser[name])
+    for field in msgspec.structs.fields(section_type):
+        if field.type is bool and field.name in given:
+            text = given[field.name]
+            given[field.name] = parser.BOOLEAN_STATES.get(text.lower(), text)
+    return given
+
+
 def usual_config(given: Path | None) -> Path | None:
     """Return the given file, or the first usual one that is there."""
     return given or next((path for path in USUAL_CONFIGS if path.exists()), None)
@@ -155,7 +167,7 @@ def load(
         raise ConfigError(f"{path} has sections that nothing knows: {', '.join(sorted(unknown))}")
     sections = {}
     for name, section_type in types.items():
-        given: dict[str, Any] = dict(parser[name]) if parser.has_section(name) else {}
+        given = _given(parser, name, section_type) if parser.has_section(name) else {}
         extra_keys = set(given) - set(section_type.__struct_fields__)
         if extra_keys:
             raise ConfigError(

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -128,8 +129,11 @@ class CoreNode:
         """Return the entry that its rows are at."""
         if not (self.state / STATE_FILE).exists():
             return 0
-        with contextlib.closing(Reader(self.state / STATE_FILE)) as reader:
-            return reader.applied_index()
+        try:
+            with contextlib.closing(Reader(self.state / STATE_FILE)) as reader:
+                return reader.applied_index()
+        except sqlite3.OperationalError:  # it is just being made
+            return 0
 
     @property
     def node_id(self) -> str:

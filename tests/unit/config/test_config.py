@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from node.config import ApiSection, LogSection, NodeSection, load
+from node.config import ApiSection, ClusterSection, LogSection, NodeSection, load
 from node.errors import ConfigError
 from node.types import Frozen
 
@@ -36,7 +36,7 @@ def test_values_are_typed(tmp_path: Path) -> None:
     assert config.section(ApiSection).port == 9443
     assert config.state_dir == Path("/x y/%(z)s")
     assert config.section(BookSection) == BookSection(is_open=False, tags="a=b # c")
-    assert [name for name, _section in config.items()] == ["api", "book", "log", "node"]
+    assert [name for name, _section in config.items()] == ["api", "book", "cluster", "log", "node"]
 
 
 @pytest.mark.parametrize(
@@ -57,6 +57,17 @@ def test_a_mistake_is_named(tmp_path: Path, text: str, named: str) -> None:
         load(write(tmp_path / "h.ini", text))
     assert named in caught.value.message
     assert "h.ini" in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("yes", True), ("no", False), ("On", True), ("off", False), ("1", True), ("false", False)],
+)
+def test_what_ini_files_call_true_and_false_is_that(tmp_path: Path, text: str, value: bool) -> None:
+    config = load(write(tmp_path / "h.ini", f"[cluster]\nalone = {text}\n"))
+    assert config.section(ClusterSection).alone is value
+    with pytest.raises(ConfigError, match="alone"):
+        load(write(tmp_path / "h.ini", "[cluster]\nalone = perhaps\n"))
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
