@@ -4,6 +4,7 @@ Only on the management address: bridges and taps carry tenants' networks. What i
 whoever is found must still prove itself. Source: RFC 6762, RFC 6763.
 """
 
+import contextlib
 import hashlib
 import logging
 import queue
@@ -24,6 +25,9 @@ _LOOK_S = 5.0
 _RESOLVE_MS = 1500
 _CA_DIGITS = 16
 _TWINS_SHOWN = 3
+_HEARD_AT_MOST = 256
+Wakes = queue.Queue[tuple[str, str] | None]
+"""What was heard: (change, name of a service), or None for something else to look after."""
 
 
 class Announcement(Frozen):
@@ -47,7 +51,7 @@ class Discovery:
         self._fingerprint = fingerprint
         self._book = book
         self._said = Announcement()
-        self._wake: queue.SimpleQueue[tuple[str, str] | None] = queue.SimpleQueue()
+        self._wake: Wakes = queue.Queue(_HEARD_AT_MOST)
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -61,12 +65,12 @@ class Discovery:
         """Say something else from now on."""
         if said != self._said:
             self._said = said
-            self._wake.put(None)
+            _tell(self._wake, None)
 
     def stop(self) -> None:
         """Say goodbye and stop."""
         self._stopped.set()
-        self._wake.put(None)
+        _tell(self._wake, None)
         if self._thread is not None:
             self._thread.join(10)
 
@@ -152,7 +156,7 @@ class Discovery:
 class _Session:
     """The library on one address."""
 
-    def __init__(self, address: str, heard: "queue.SimpleQueue[tuple[str, str] | None]") -> None:
+    def __init__(self, address: str, heard: Wakes) -> None:
         import zeroconf  # late: a node that stays alone does not pay for it
 
         self.address = address
@@ -161,7 +165,7 @@ class _Session:
         self._published: Any = None
 
         def on_change(*, name: str, state_change: Any, **_rest: Any) -> None:
-            heard.put((state_change.name, name))
+            _tell(heard, (state_change.name, name))
 
         # The ear first: announcing takes a second and a half.
         self._browser = zeroconf.ServiceBrowser(self._zeroconf, SERVICE_TYPE, handlers=[on_change])
@@ -210,6 +214,12 @@ def cluster_digest(cluster_id: str) -> str:
     if not cluster_id:
         return ""
     return hashlib.sha256(b"hedgerow cluster " + cluster_id.encode()).hexdigest()[:32]
+
+
+def _tell(wakes: Wakes, what: tuple[str, str] | None) -> None:
+    """Leave word; whoever shouts too much is not heard."""
+    with contextlib.suppress(queue.Full):
+        wakes.put_nowait(what)
 
 
 def _packed(address: str) -> bytes:
