@@ -13,7 +13,11 @@ from node.cluster.settings import RaftSettings
 from node.drill.campaign import Plan, run
 from tests.probe.rows_site import rows_site
 
-pytestmark = [pytest.mark.probe, pytest.mark.netns, pytest.mark.root, pytest.mark.slow]
+pytestmark = [
+    pytest.mark.probe, pytest.mark.netns, pytest.mark.root, pytest.mark.slow,
+    # What holds a machine of the lab outlives the object that started it, on purpose.
+    pytest.mark.filterwarnings("ignore:subprocess .* is still running:ResourceWarning"),
+]  # fmt: skip
 
 SEED = int(os.environ.get("DRILL_SEED", "20261122"))
 SECONDS = float(os.environ.get("DRILL_S", "60"))
