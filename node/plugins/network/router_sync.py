@@ -13,6 +13,7 @@ from node.plugins.network.drivers.namespaces import Namespaces, write_sysctls
 from node.plugins.network.drivers.nft import NftTable, flush_connections
 from node.plugins.network.drivers.router_advert import RouterAdvert
 from node.plugins.network.gateway_sync import Fence
+from node.plugins.network.link_plan import VethPlan
 from node.plugins.network.names import router_namespace
 from node.plugins.network.network_sync import Bridges
 from node.plugins.network.nft_plan import EMPTY
@@ -53,11 +54,15 @@ _REPEAT_S = 1.0
 _REMIND_S = 45.0
 
 
+_SPEAK = "announce:"
+
+
 class _Spoken(NamedTuple):
     """What neighbours outside were told, how often they are still to be told, and when they were."""
 
-    addresses: frozenset[str] = frozenset()
-    left: int = 0
+    gateway: VethPlan
+    addresses: frozenset[str]
+    left: int
     at_s: float = 0.0
 
 
@@ -78,7 +83,7 @@ class Routers:
         self._adverts = adverts
         self._tables: dict[str, NftTable] = {}
         self._spoken: dict[str, _Spoken] = {}
-        """What was announced, by namespace."""
+        """What was announced, by router."""
         self._lock = threading.Lock()
 
     def apply(self, plan: RouterPlan, networks: Iterable[Network]) -> None:
@@ -90,6 +95,8 @@ class Routers:
         for network in networks:
             self._bridges.ensure(network)
         fresh = self._namespaces.ensure(plan.namespace)
+        if fresh:
+            self.forget(plan.router_id)
         self._namespaces.run(plan.namespace, lambda: write_sysctls(_SYSCTLS))
         table = self._table(plan.namespace, fresh=fresh)
         before = table.fragment("router") or EMPTY
@@ -112,36 +119,52 @@ class Routers:
         self._metadata.listen(plan.namespace, "0.0.0.0", METADATA_PORT, plan.networks)  # noqa: S104
         self._adverts.advertise(plan.namespace, plan.advertised)
 
-    def announce(self, plan: RouterPlan) -> float | None:
-        """Tell the neighbours outside where the router's addresses are; return when to do so again.
+    def announce(self, plan: RouterPlan) -> bool:
+        """Tell the neighbours outside where the router's addresses are; say whether they are to be told again.
 
         Three times when an address is new here, for one may get lost; later now and then, should another node have
         claimed it wrongly.
         """
         gateway = plan.gateway
         if gateway is None:
-            self._spoken.pop(plan.namespace, None)
-            return None
-        addresses = {a.partition("/")[0] for a in gateway.addresses if ":" not in a}
-        spoken = self._spoken.get(plan.namespace, _Spoken())
-        now_s = time.monotonic()
-        left = spoken.left
-        if addresses - spoken.addresses:
+            self._spoken.pop(plan.router_id, None)
+            return False
+        addresses = frozenset(a.partition("/")[0] for a in gateway.addresses if ":" not in a)
+        spoken = self._spoken.get(plan.router_id)
+        if spoken is None or addresses - spoken.addresses:
             left = _REPEATS
-        elif now_s - spoken.at_s > _REMIND_S:
-            left = max(1, left)
-        if left:
-            announce(
-                self._namespaces, plan.namespace, gateway.inner, gateway.mac, sorted(addresses)
-            )
-            spoken = _Spoken(frozenset(addresses), left - 1, now_s)
-            self._spoken[plan.namespace] = spoken
-        return _REPEAT_S if spoken.left else None
+        elif time.monotonic() - spoken.at_s > _REMIND_S:
+            left = max(1, spoken.left)
+        else:
+            return False
+        self._speak(plan.router_id, _Spoken(gateway, addresses, left))
+        return left > 1
+
+    def forget(self, router_id: str) -> None:
+        """Have a router's addresses announced anew when it is made next."""
+        self._spoken.pop(router_id, None)
+
+    def repeat(self, router_id: str) -> float | None:
+        """Announce a router's addresses again when that is due; return when to do so next."""
+        spoken = self._spoken.get(router_id)
+        if spoken is None or not spoken.left:
+            return None
+        wait_s = spoken.at_s + _REPEAT_S - time.monotonic()
+        if wait_s > 0:
+            return wait_s
+        return _REPEAT_S if self._speak(router_id, spoken) else None
+
+    def _speak(self, router_id: str, spoken: "_Spoken") -> int:
+        """Announce; return how often that is still to be done."""
+        gateway, addresses = spoken.gateway, sorted(spoken.addresses)
+        announce(self._namespaces, gateway.namespace, gateway.inner, gateway.mac, addresses)
+        self._spoken[router_id] = spoken._replace(left=spoken.left - 1, at_s=time.monotonic())
+        return spoken.left - 1
 
     def remove(self, router_id: str) -> None:
         """Remove a router's namespace; its links go with it."""
         namespace = router_namespace(router_id)
-        self._spoken.pop(namespace, None)
+        self.forget(router_id)
         if namespace not in self._namespaces.names():
             return
         self._metadata.close(namespace)
@@ -234,7 +257,10 @@ class RouterSync(Reconciler):
         return port.device_id if port is not None and owned else ""
 
     def reconcile(self, key: str) -> Done:
-        """Make or remove one router."""
+        """Make or remove one router, or announce its addresses once more."""
+        if key.startswith(_SPEAK):
+            closed = self._fence.closed()
+            return Done(again_s=None if closed else self._routers.repeat(key.removeprefix(_SPEAK)))
         db = self.control.db
         router = db.get(Router, key)
         if router is None or router.node_id != self.control.node_id:
@@ -242,6 +268,7 @@ class RouterSync(Reconciler):
             self._remember(key, [])
             return Done()
         if self._fence.closed():
+            self._routers.forget(key)
             return Done(again_s=_REPEAT_S)
         with db.snapshot():
             ports = _ports_of(db, router)
@@ -253,17 +280,17 @@ class RouterSync(Reconciler):
             subnets = {subnet.id: subnet for subnet in db.rows(Subnet, id=subnet_ids)}
             fips = db.rows(FloatingIp, router_id=router.id)
         self._remember(router.id, [row.id for row in (*ports, *fips)])
-        again_s = None
         if served:
             plan = router_plan(router, ports, networks, subnets, fips)
             self._routers.apply(plan, networks.values())
-            again_s = self._routers.announce(plan)
+            if self._routers.announce(plan):
+                self.control.wake("network.routers", f"{_SPEAK}{key}")
             for network_id in set(plan.networks) - set(self._networks_of.get(key, ())):
                 self.control.wake("network.overlay", network_id)
             self._networks_of[key] = plan.networks
         else:
             self._remove(key)
-        return Done(ops=list(self._report(router, ports, fips)), again_s=again_s)
+        return Done(ops=list(self._report(router, ports, fips)))
 
     def _remove(self, router_id: str) -> None:
         """Remove a router, and have looked at the bridges that may not be needed any more."""
