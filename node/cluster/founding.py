@@ -4,12 +4,13 @@ import logging
 from collections.abc import Callable
 
 from node.clock import Clock
+from node.cluster.address import own_address
 from node.cluster.authority import Authority
 from node.cluster.tables import CLUSTER, ClusterRow
 from node.cluster.token import Token
 from node.cluster.token_rules import row_of
-from node.cluster.trust import Trust, api_names
-from node.config import Config
+from node.cluster.trust import ANY_ADDRESS, Trust, api_names
+from node.config import ApiSection, Config
 from node.errors import MachineFault
 from node.ids import Ids
 from node.state.reader import Reader
@@ -64,10 +65,17 @@ class Certificates:
             self.trust.forget_founding()
         if authority is None:
             return False
-        changed = self.trust.keep(authority, api_names(self._config, address))
+        names = api_names(self._config, address or self._own_address())
+        changed = self.trust.keep(authority, names)
         if changed:
             log.info("this node's certificates are renewed")
         return changed
+
+    def _own_address(self) -> str:
+        """Return the address that people find this node's API at, where the configuration names none."""
+        if self._config.section(ApiSection).listen in ANY_ADDRESS:
+            return own_address(self._config)
+        return ""
 
 
 def authority_of(db: Reader) -> Authority | None:

@@ -44,7 +44,7 @@ from node.types import Frozen
 TLS_DIRECTORY = "tls"
 """Name of the directory of keys and certificates in a node's state directory."""
 
-_ANY_ADDRESS = ("0.0.0.0", "::")  # noqa: S104 - names that no certificate can carry
+ANY_ADDRESS = ("0.0.0.0", "::")  # noqa: S104 - names that no certificate can carry
 
 
 class ServerFiles(Frozen):
@@ -254,7 +254,7 @@ def api_names(config: Config, address: str = "") -> list[str]:
         api.listen, api.public_host, address, cluster.address,
         cluster.virtual_address.partition("/")[0],
     ]  # fmt: skip
-    return list(dict.fromkeys(name for name in names if name and name not in _ANY_ADDRESS))
+    return list(dict.fromkeys(name for name in names if name and name not in ANY_ADDRESS))
 
 
 def _names(certificate: x509.Certificate) -> set[str]:

@@ -2,10 +2,13 @@
 
 from pathlib import Path
 
+import pytest
+from cryptography import x509
+
 from node.cluster.founding import Certificates, authority_of
 from node.cluster.tables import CLUSTER, ClusterRow
 from node.cluster.trust import Trust
-from node.config import Config
+from node.config import ApiSection, Config
 from node.ids import RandomIds
 from node.state.txn import delete, insert
 from node.testing.clock import FakeClock
@@ -57,3 +60,22 @@ def test_a_row_that_cannot_be_used_stops_no_node(tmp_path: Path) -> None:
     assert not own.keep()
     store.commit(delete(ClusterRow, CLUSTER))
     assert authority_of(store.db) is None
+
+
+def test_an_api_on_every_address_has_the_nodes_own_in_its_certificate(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    addresses = ["192.0.2.5"]
+    monkeypatch.setattr("node.cluster.founding.own_address", lambda _config: addresses[-1])
+    rows, clock = Rows(tmp_path / "state.db"), FakeClock()
+    config = Config({"api": ApiSection(listen="0.0.0.0")})
+    trust = Trust(tmp_path / "a", "n1", clock)
+    own = Certificates(trust, config, clock, lambda: rows.db)
+    own.found(RandomIds(), "c1")
+    assert own.keep()
+    assert not own.keep()
+    addresses.append("192.0.2.6")
+    assert own.keep(), "it moved"
+    certificate = x509.load_pem_x509_certificate(trust.server_files.certificate.read_bytes())
+    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert "192.0.2.6" in {str(name.value) for name in names}
