@@ -23,12 +23,18 @@ class Certificates:
     """Keeps this node's certificates as the cluster's row wants them."""
 
     def __init__(
-        self, trust: Trust, config: Config, clock: Clock, db: Callable[[], Reader]
+        self,
+        trust: Trust,
+        config: Config,
+        clock: Clock,
+        db: Callable[[], Reader],
+        find_address: Callable[[Config], str] = own_address,
     ) -> None:
         self.trust = trust
         self._config = config
         self._clock = clock
         self._db = db
+        self._find_address = find_address
 
     def found(self, ids: Ids, cluster_id: str = "") -> None:
         """Make the CA of a new cluster on the disk, unless one is there already."""
@@ -74,7 +80,7 @@ class Certificates:
     def _own_address(self) -> str:
         """Return the address that people find this node's API at, where the configuration names none."""
         if self._config.section(ApiSection).listen in ANY_ADDRESS:
-            return own_address(self._config)
+            return self._find_address(self._config)
         return ""
 
 

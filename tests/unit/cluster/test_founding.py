@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import pytest
 from cryptography import x509
 
 from node.cluster.founding import Certificates, authority_of
@@ -62,15 +61,12 @@ def test_a_row_that_cannot_be_used_stops_no_node(tmp_path: Path) -> None:
     assert authority_of(store.db) is None
 
 
-def test_an_api_on_every_address_has_the_nodes_own_in_its_certificate(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_api_on_every_address_has_the_nodes_own_in_its_certificate(tmp_path: Path) -> None:
     addresses = ["192.0.2.5"]
-    monkeypatch.setattr("node.cluster.founding.own_address", lambda _config: addresses[-1])
     rows, clock = Rows(tmp_path / "state.db"), FakeClock()
     config = Config({"api": ApiSection(listen="0.0.0.0")})
     trust = Trust(tmp_path / "a", "n1", clock)
-    own = Certificates(trust, config, clock, lambda: rows.db)
+    own = Certificates(trust, config, clock, lambda: rows.db, lambda _config: addresses[-1])
     own.found(RandomIds(), "c1")
     assert own.keep()
     assert not own.keep()
