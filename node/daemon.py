@@ -180,8 +180,8 @@ def core(config_path: Path | None) -> int:
     config, host = _prepare(config_path)
     stop = _StopSignal(signal.SIGTERM)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    node = Node(config, host)
     try:
+        node = Node(config, host)
         node.start()
     except NodeError as error:
         log.critical("%s", error.message)

@@ -18,6 +18,7 @@ import msgspec
 from node.cluster.catchup import LogStart
 from node.cluster.rpc import Rpc
 from node.cluster.snapshot import RPC_PATH, Offer, clean
+from node.cluster.space import check_room
 from node.errors import Conflict, MachineFault, NodeError, NotFound, Unavailable
 from node.state.machine import check_copy
 from node.types import Frozen
@@ -193,6 +194,9 @@ class Fetcher:
         path = self._directory / f"{_PREFIX}{offer.sha256}"
         if not path.exists():
             clean(self._directory, _PREFIX)  # parts of other copies
+        held = path.stat().st_size if path.exists() else 0
+        # The rows are written three times: as a copy, to the store's log, and to the store.
+        check_room(self._directory, 3 * offer.size - held)
         with path.open("ab") as file:
             while file.tell() < offer.size:
                 if self._stopping.is_set():

@@ -19,6 +19,7 @@ import msgspec
 
 from node.cluster.catchup import LogStart
 from node.cluster.rpc import Rpc, RpcReply, RpcRequest
+from node.cluster.space import check_room
 from node.errors import BadRequest, NodeError, NotFound
 from node.types import Frozen
 
@@ -59,6 +60,8 @@ class LogKeeper(Protocol):
 
 class Source(Protocol):
     """What is copied."""
+
+    path: Path
 
     @property
     def applied_index(self) -> int:
@@ -159,6 +162,7 @@ class Copies:
                 self._thread = None  # only now may another copy pin the log
 
     def _made(self, path: Path) -> Offer:
+        check_room(self._directory, self._source.path.stat().st_size)
         index = self._source.snapshot_to(path, self._between)
         start = self._keeper.log_start(index)
         if start is None:

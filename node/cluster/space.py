@@ -13,6 +13,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from node.errors import DiskFull
+
+_SPARED_BYTES = 128 << 20
 _FULL_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT})
 _CHECK_PERIOD_S = 1.0
 _CHECK_PERIOD_FULL_S = 0.25
@@ -39,6 +42,17 @@ def free_bytes(path: Path) -> int:
     found = os.statvfs(path)
     blocks = found.f_bfree if os.geteuid() == 0 else found.f_bavail
     return blocks * found.f_frsize
+
+
+def check_room(directory: Path, size_bytes: int) -> None:
+    """Refuse to begin something large for which there is no room beside what the log needs.
+
+    Raises:
+        DiskFull: 507, says how much is missing.
+    """
+    missing = size_bytes + _SPARED_BYTES - free_bytes(directory)
+    if missing > 0:
+        raise DiskFull(f"{directory} lacks {missing >> 20} MiB for a copy of the rows")
 
 
 class SpaceGuard:

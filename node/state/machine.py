@@ -25,6 +25,9 @@ Changes = dict[str, set[str]]
 REMEMBERED_ENTRIES = 20_000
 """How many log entries back a repeated request id still finds its answer."""
 
+_WAL_BYTES = 64 << 20
+"""To what the write-ahead log shrinks after it was larger, as when the whole store is replaced."""
+
 _STEP_PAGES = 256
 """How much a snapshot copies at a time, in pages of 4 KiB."""
 
@@ -48,6 +51,7 @@ class Machine:
         self.db.execute("PRAGMA synchronous=NORMAL")
         self.db.execute("PRAGMA foreign_keys=OFF")
         self.db.execute("PRAGMA wal_autocheckpoint=2000")
+        self.db.execute(f"PRAGMA journal_size_limit={_WAL_BYTES}")
         self.db.execute("PRAGMA cache_size=-16384")
         os.chmod(self.path, 0o600)
         schema.create(self.db)

@@ -26,7 +26,7 @@ class Thing(Row):
     text: str = ""
 
 
-def until(holds: Callable[[], object], deadline_s: float = 60.0) -> None:
+def until(holds: Callable[[], object], deadline_s: float = 120.0) -> None:
     end = time.monotonic() + deadline_s
     while not holds():
         assert time.monotonic() < end, "the condition did not come true in time"

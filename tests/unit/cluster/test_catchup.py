@@ -17,6 +17,9 @@ from node.state.txn import Define, Txn, encode_entry, encode_txn, put
 from tests.unit.cluster.catching_up import Cluster, Thing, Whole, define, until
 
 
+pytestmark = pytest.mark.timeout(240)
+
+
 @pytest.fixture
 def cluster(tmp_path: Path) -> Iterator[Cluster]:
     made = Cluster(tmp_path)

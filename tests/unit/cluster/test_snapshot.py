@@ -14,7 +14,8 @@ from node.cluster.fetch import Exchange, Fetcher, Ranges, RpcRanges
 from node.cluster.peers import Address, PeerNetwork
 from node.cluster.rpc import Rpc
 from node.cluster.snapshot import Copies, CopyLimits
-from node.errors import Conflict, Unavailable
+from node.cluster.space import check_room
+from node.errors import Conflict, DiskFull, Unavailable
 from node.state.machine import Machine
 from node.state.row import Row, Table
 from node.state.txn import Define, Txn, encode_entry, encode_txn, insert
@@ -293,6 +294,18 @@ def test_a_copy_of_another_entry_than_was_said_is_refused(pair: Pair) -> None:
     fetcher.take("a", offer)
     until(lambda: pair.log.installed)
     assert pair.log.installed[0].index == pair.source.applied_index
+
+
+def test_nothing_is_begun_for_which_there_is_no_room(pair: Pair) -> None:
+    with pytest.raises(DiskFull, match="lacks"):
+        check_room(pair.place, 1 << 60)
+    offer = pair.offer()
+    whole = Cut(pair.ranges, after=1 << 30)
+    fetcher = pair.fetching(whole)
+    fetcher.take("a", {**offer, "size": 1 << 60})
+    fetcher.take("a", offer)
+    until(lambda: pair.log.installed)
+    assert len(whole.begun) == 1
 
 
 def test_the_speed_is_limited(pair: Pair) -> None:
