@@ -16,7 +16,6 @@ from node.state.reader import Reader
 from node.state.txn import Define, Txn, encode_entry, encode_txn, put
 from tests.unit.cluster.catching_up import Cluster, Thing, Whole, define, until
 
-
 pytestmark = pytest.mark.timeout(240)
 
 
