@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from node.plugins.network.names import router_namespace
-from node.plugins.network.tables import FloatingIp, Port, Router, Subnet
+from node.plugins.network.tables import DHCP, FloatingIp, Port, Router, Subnet
 from node.sdk import NodeRow
 from tests.netns.conftest import NEEDED
-from tests.netns.fabric import OUTSIDE, Fabric, Machine
+from tests.netns.fabric import OUTSIDE, Capture, Fabric, Machine
 from tests.netns.site import Guest, Listener, eventually
 
 pytestmark = [pytest.mark.netns, pytest.mark.timeout(180)]
@@ -82,6 +82,29 @@ def test_metadata_through_a_router_on_another_node(fabric: Fabric) -> None:
     fabric.settle()
     guest.static(gateway="10.0.0.1")
     assert guest.fetch("http://169.254.169.254/latest/meta-data/instance-id") == "i-2"
+
+
+def test_servers_on_the_external_network(fabric: Fabric) -> None:
+    one, two, _three = fabric.machines
+    _network, subnet = fabric.network("203.0.113.0/24", external=True)
+    server = fabric.db.one(Port, device_owner=DHCP)
+    assert server is not None
+    group = fabric.group(PING)
+    guests = [
+        fabric.on(machine, subnet, f"203.0.113.{number}", security_group_ids=(group.id,))
+        for machine, number in ((one, 31), (two, 32))
+    ]
+    fabric.settle()
+    with Capture(fabric, "public", "-e") as wire:
+        for guest, number in zip(guests, (31, 32), strict=True):
+            lease = guest.dhcp()
+            assert lease["ip"] == f"203.0.113.{number}"
+            assert guest.pings(OUTSIDE)
+            assert guest.pings("203.0.113.2"), "the DHCP server of its own node"
+        assert guests[0].pings("203.0.113.32")
+    text = "\n".join(wire.lines)
+    assert "ICMP echo" in text
+    assert server.mac_address not in text, "every node has it: it must not be on the wire"
 
 
 def test_two_networks_of_a_router_on_three_nodes(fabric: Fabric) -> None:

@@ -40,14 +40,14 @@ class Bridges:
         subnets, uplink = [], ""
         if network.external:
             subnets = self._control.db.rows(Subnet, network_id=network.id)
-            uplink = self._uplinks().get(network.id, "")
+            uplink = self.uplinks().get(network.id, "")
         plan = bridge_plan(network, subnets, self._control.node_id, uplink)
         self.links.ensure_bridge(plan)
         if plan.uplink:
             self.links.enslave(plan.uplink, plan.name)
         return plan.name
 
-    def _uplinks(self) -> dict[str, str]:
+    def uplinks(self) -> dict[str, str]:
         """Return the physical interface of the external network that has one."""
         name = self._control.config.section(NetworkSection).public_interface
         found = on_wire(self._control.db.rows(Network, external=True)) if name else ""
@@ -56,7 +56,7 @@ class Bridges:
     def ensure_uplink(self) -> None:
         """Forward and hide the external networks that this node is the gateway of."""
         networks = self._control.db.rows(Network, external=True)
-        wired = self._uplinks()
+        wired = self.uplinks()
         own = [n.id for n in networks if not n.physical_network and n.id not in wired]
         subnets = self._control.db.rows(Subnet, network_id=own) if own else []
         self.external_ids = {*own, *(subnet.id for subnet in subnets)}

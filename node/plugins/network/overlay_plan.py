@@ -164,9 +164,12 @@ def tunnel_plan(network: Network, local: str, *, loose: bool) -> TunnelPlan:
     )
 
 
-def fence_fragment(network_id: str, ports: Iterable[Port]) -> Fragment:
-    """Return what must not pass a network's tunnel: `ports` are those that every node has, the DHCP server's."""
-    tunnel = f'"{tunnel_link(network_id)}"'
+def fence_fragment(network_id: str, ports: Iterable[Port], link: str = "") -> Fragment:
+    """Return what must not pass a network's tunnel: the DHCP server's port among `ports`, which every node has.
+
+    `link` is the physical interface of a network that has one in place of a tunnel.
+    """
+    tunnel = f'"{link or tunnel_link(network_id)}"'
     local = [port for port in ports if port.device_owner == DHCP]
     four = {
         fixed.ip_address

@@ -97,6 +97,15 @@ class Overlay:
             raise
         return bool(wanted)
 
+    def fence_wire(self, network: Network) -> None:
+        """Keep what every node has for an external network off the wire on which they all are."""
+        link = self._bridges.uplinks().get(network.id, "")
+        ports = self._control.db.rows(Port, network_id=network.id, device_owner=DHCP)
+        wanted = fence_fragment(network.id, ports, link) if link and ports else None
+        with self._tables_lock:
+            if wanted is not None or self._fence.fragment(network.id) is not None:
+                self._fence.apply({network.id: wanted})
+
     def remove(self, network_id: str) -> None:
         """Forget a network and remove its tunnel."""
         with self._lock:
@@ -159,6 +168,7 @@ class Overlay:
         with self._tables_lock:
             if self._fence.owners():
                 self._fence.verify()
+            if self._guard.owners():
                 self._guard.verify()
 
     def remove_tables(self) -> None:
@@ -230,7 +240,7 @@ class Overlay:
         with self._tables_lock:
             if self._fence.fragment(network_id) is not None:
                 self._fence.apply({network_id: None})
-            if not self._fence.owners() and self._guard.loaded:
+            if not self._fence.owners() and self._fence.loaded:
                 self.remove_tables()
 
 
@@ -275,6 +285,8 @@ class OverlaySync(Reconciler):
             return [p.network_id for p in interfaces if self._overlay.note(p.network_id, p.id)]
         port = db.get(Port, id)
         networks = {self._overlay.network_of(id), port.network_id if port is not None else ""}
+        if port is not None and port.device_owner == DHCP:
+            return sorted(networks - {""})
         return [one for one in sorted(networks - {""}) if self._overlay.note(one, id)]
 
     def reconcile(self, key: str) -> Done:
@@ -292,6 +304,8 @@ class OverlaySync(Reconciler):
             self._overlay.remove(key)
         elif is_overlay(network):
             self._overlay.ensure(network)
+        elif network.external:
+            self._overlay.fence_wire(network)
         return Done()
 
 
