@@ -128,6 +128,13 @@ def make_swap(disk: Path, size_bytes: int) -> None:
     _sparse(disk, size_bytes, ["mkswap", "-L", "swap"])
 
 
+def size_of(disk: Path) -> int:
+    """Return the bytes that a guest sees of a qcow2 disk of ours, which may rest on a base."""
+    argv = ["qemu-img", "info", "-U", "--output=json", "-f", "qcow2", str(disk)]
+    facts: dict[str, Any] = msgspec.json.decode(_run(argv, f"cannot read {disk.name}"))
+    return int(facts["virtual-size"])
+
+
 def resize(disk: Path, size_bytes: int) -> None:
     """Grow a qcow2 disk that nobody uses."""
     argv = ["qemu-img", "resize", "-q", "-f", "qcow2", str(disk), str(size_bytes)]

@@ -18,6 +18,11 @@ def disk_path(state_dir: Path, server_id: str) -> Path:
     return server_dir(state_dir, server_id) / "disk"
 
 
+def rescue_path(state_dir: Path, server_id: str) -> Path:
+    """Return the file of the disk that a server in rescue boots from."""
+    return server_dir(state_dir, server_id) / "disk.rescue"
+
+
 def config_drive_path(state_dir: Path, server_id: str) -> Path:
     """Return the config drive's file."""
     return server_dir(state_dir, server_id) / "disk.config"

@@ -32,7 +32,7 @@ class ServerBuilder:
         self._control = control
         self._files = files
         self._section = section
-        self._state_dir: Path = control.config.state_dir
+        self.state_dir: Path = control.config.state_dir
 
     def ports(self, server: Server) -> Sequence[PortState]:
         """Return the server's interfaces in their order."""
@@ -48,7 +48,7 @@ class ServerBuilder:
             ports,
             self.properties(server),
             self._section,
-            state_dir=self._state_dir,
+            state_dir=self.state_dir,
             virt_type=virt_type,
             arch=architecture(),
         )
@@ -61,7 +61,7 @@ class ServerBuilder:
         """
         self._files.directory(server.id)
         flavor = flavor_of(server)
-        root = names.disk_path(self._state_dir, server.id)
+        root = names.disk_path(self.state_dir, server.id)
         if not root.exists():
             self._make_root(server, flavor, root)
         extra = root.with_name("disk.eph0")
@@ -70,9 +70,26 @@ class ServerBuilder:
         swap = root.with_name("disk.swap")
         if flavor.swap_mib and not swap.exists():
             disk.make_swap(swap, flavor.swap_mib * _MIB)
-        drive = names.config_drive_path(self._state_dir, server.id)
+        drive = names.config_drive_path(self.state_dir, server.id)
         if server.config_drive and not drive.exists():
             make_config_drive(drive, self._metadata(server))
+
+    def make_rescue_disk(self, server: Server, image_id: str) -> None:
+        """Make the disk that a server in rescue boots from, a whole copy of an image.
+
+        Raises:
+            DiskError: it cannot be made.
+            Unavailable: 503, the image is on its way from another node.
+        """
+        target = names.rescue_path(self.state_dir, server.id)
+        source = self._open_image(image_id)
+        if source is None:
+            raise DiskError(f"image {image_id} cannot be found")
+        try:
+            disk.inspect(source.path, source.disk_format)
+            disk.convert(source.path, source.disk_format, target, "qcow2")
+        finally:
+            source.release()
 
     def forget_disks(self, server: Server) -> None:
         """Remove the disks of a server that is rebuilt from an image."""

@@ -13,33 +13,16 @@ from node.plugins.compute.drivers.hypervisor import DomainState, Hypervisor, Hyp
 from node.plugins.compute.host import boot_id
 from node.plugins.compute.hypervisor_config import HypervisorSection
 from node.plugins.compute.server_build import ServerBuilder
+from node.plugins.compute.server_change_jobs import ChangeJobs
 from node.plugins.compute.server_files import ServerFiles
+from node.plugins.compute.server_outcome import RUNNING, STOPPED, Ended, Outcome, Waiting
 from node.plugins.compute.server_snapshot import ServerSnapshots
 from node.plugins.compute.tables import Server
-from node.sdk import Clock, Frozen, PortState, Unavailable
+from node.sdk import Clock, PortState, Unavailable
 
 _PRESS_AGAIN_S = 5.0
 _PORT_POLL_S = 0.25
 _IMAGE_POLL_S = 0.5
-
-
-class Ended(Frozen):
-    """The job is done: what the server has now."""
-
-    have: str
-    power: int
-
-
-class Waiting(Frozen):
-    """The job goes on; look again after that time or when the domain changes."""
-
-    again_s: float
-    step: str = ""
-
-
-Outcome = Ended | Waiting
-RUNNING = Ended(have="active", power=1)
-STOPPED = Ended(have="stopped", power=4)
 
 
 class ServerJobs:
@@ -64,11 +47,17 @@ class ServerJobs:
         self._snapshots = snapshots
         # By server: when something of a job began, or the button was last pressed. To lose them is harmless.
         self._timers: dict[str, dict[tuple[int, str], float]] = {}
+        changes = ChangeJobs(self, builder, files, builder.state_dir)
         self._verbs: dict[str, Callable[[Server], Outcome]] = {
             "build": self._build,
             "rebuild": self._rebuild,
             "evacuate": self._rebuild,
             "snapshot": self._snapshot,
+            "resize": changes.resize,
+            "confirm_resize": changes.confirm_resize,
+            "revert_resize": changes.revert_resize,
+            "rescue": changes.rescue,
+            "unrescue": changes.unrescue,
             "start": self.boot,
             "stop": self._stop,
             "reboot_soft": self._reboot_soft,
@@ -143,25 +132,25 @@ class ServerJobs:
 
     def _rebuild(self, server: Server) -> Outcome:
         if self._files.record(server.id).disk_job != server.job:
-            self._down(server)
+            self.take_down(server)
             self._builder.forget_disks(server)
         if server.want == "stopped":
             return self._make_disks(server) or STOPPED
         return self.boot(server)
 
     def _stop(self, server: Server) -> Outcome:
-        return self._shut_down(server) or STOPPED
+        return self.shut_down(server) or STOPPED
 
     def _reboot_soft(self, server: Server) -> Outcome:
         if not self._started_for(server):
-            if waiting := self._shut_down(server):
+            if waiting := self.shut_down(server):
                 return waiting
             self._discard_saved(server)
         return self.boot(server)
 
     def _reboot_hard(self, server: Server) -> Outcome:
         if not self._started_for(server):
-            self._down(server)
+            self.take_down(server)
         return self.boot(server)
 
     def _snapshot(self, server: Server) -> Outcome:
@@ -185,7 +174,7 @@ class ServerJobs:
             self._hypervisor.save(server.id)
         return Ended(have="suspended", power=4)
 
-    def _shut_down(self, server: Server) -> Waiting | None:
+    def shut_down(self, server: Server) -> Waiting | None:
         """Ask the guest to switch itself off, in the end make it; None once it is off."""
         state = self._hypervisor.state(server.id)
         if state is None or not state.alive:
@@ -201,7 +190,7 @@ class ServerJobs:
             timers[server.job, "pressed"] = now
         return Waiting(again_s=2.0, step="powering-off")
 
-    def _down(self, server: Server) -> None:
+    def take_down(self, server: Server) -> None:
         """End the guest, and the memory that was saved of it."""
         self._hypervisor.destroy(server.id)
         self._discard_saved(server)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from node.plugins.compute.server_ops import claim_ops
+from node.plugins.compute.server_ops import claim_ops, held_flavor
 from node.plugins.compute.server_placement import Place, Placer, place
 from node.plugins.compute.tables import Server, ServerGroup
 from node.sdk import AnyOp, Reader, check, patch
@@ -29,8 +29,8 @@ def move_ops(
     assert server.flavor is not None
     ops: list[AnyOp] = [check(server), check(found.node)]
     if server.node_id:
-        ops += claim_ops(server.node_id, server.flavor, -1, {})
-    ops += claim_ops(found.node.id, server.flavor, 1, found.limits)
+        ops += claim_ops(server.node_id, held_flavor(server), -1, {})
+    ops += claim_ops(found.node.id, held_flavor(server), 1, found.limits)
     ops += hook.port_move(db=db, server_id=server.id, node_id=found.node.id, now_us=now_us) or ()
     changes = {"node_id": found.node.id, "updated_at": now_us, **fields}
     ops.append(patch(Server, server.id, **changes))

@@ -27,6 +27,11 @@ EVENTS = {
     "rebuild": "compute_rebuild_instance",
     "evacuate": "compute_rebuild_instance",
     "createImage": "compute_snapshot_instance",
+    "resize": "compute_finish_resize",
+    "confirmResize": "compute_confirm_resize",
+    "revertResize": "compute_finish_revert_resize",
+    "rescue": "compute_rescue_instance",
+    "unrescue": "compute_unrescue_instance",
     "delete": "compute_terminate_instance",
     "pause": "compute_pause_instance",
     "unpause": "compute_unpause_instance",
@@ -80,6 +85,42 @@ def claim_ops(node_id: str, flavor: FlavorFacts, sign: int, limits: dict[str, in
         Count(node_counter(node_id, name), sign * amount, limits.get(name) if sign > 0 else None)
         for name, amount in amounts.items()
     ]
+
+
+def held_flavor(server: Server) -> FlavorFacts:
+    """Return what a server counts for: while a resize is on trial, the larger of the two in each resource."""
+    flavor, old = server.flavor, server.old_flavor
+    assert flavor is not None
+    if old is None:
+        return flavor
+    fields = ("vcpus", "memory_mib", "disk_gib", "ephemeral_gib", "swap_mib")
+    most = {name: max(getattr(flavor, name), getattr(old, name)) for name in fields}
+    return msgspec.structs.replace(flavor, **most)
+
+
+def change_ops(
+    server: Server,
+    held: FlavorFacts,
+    wanted: FlavorFacts,
+    limits: dict[str, int],
+    room: dict[str, int],
+) -> list[AnyOp]:
+    """Return the operations by which a server counts for another flavor; limits are those of project and node."""
+    amounts = {
+        "vcpus": wanted.vcpus - held.vcpus,
+        "memory_mib": wanted.memory_mib - held.memory_mib,
+        "disk_gib": flavor_disk_gib(wanted) - flavor_disk_gib(held),
+    }
+    ops: list[AnyOp] = []
+    for name, source in (("cores", "vcpus"), ("ram", "memory_mib")):
+        if amount := amounts[source]:
+            limit = limits.get(name) if amount > 0 else None
+            ops.append(Count(quota_counter(server.project_id, name), amount, limit))
+    for name, amount in amounts.items():
+        if amount:
+            most = room.get(name) if amount > 0 else None
+            ops.append(Count(node_counter(server.node_id, name), amount, most))
+    return ops
 
 
 def job_ops(
@@ -169,9 +210,9 @@ def release_ops(db: Reader, hook: Any, server: Server, now_us: int) -> list[AnyO
     ops: list[AnyOp] = [check(server), delete(Server, server.id, must_exist=True)]
     ops.append(delete(ServerExtra, server.id))
     if server.flavor is not None:
-        ops += quota_ops(server.project_id, server.flavor, -1, {})
+        ops += quota_ops(server.project_id, held_flavor(server), -1, {})
         if server.node_id:
-            ops += claim_ops(server.node_id, server.flavor, -1, {})
+            ops += claim_ops(server.node_id, held_flavor(server), -1, {})
     released: Sequence[AnyOp] | None = hook.port_release(
         db=db, server_id=server.id, now_us=now_us, port_ids=None
     )

@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import msgspec
+
 from node.plugins.compute import names
 from node.plugins.compute.disk import DiskError, ImageError
 from node.plugins.compute.domain_xml import DiskPlan, DomainPlan, InterfacePlan
@@ -20,6 +22,11 @@ def flavor_of(server: Server) -> FlavorFacts:
     if server.flavor is None:
         raise DiskError(f"server {server.id} has no flavor")
     return server.flavor
+
+
+def in_rescue(server: Server) -> bool:
+    """Return whether a server boots from its rescue disk."""
+    return server.job_kind == "rescue"
 
 
 def root_size_bytes(flavor: FlavorFacts, virtual_size_bytes: int) -> int:
@@ -88,10 +95,14 @@ def _disks(server: Server, flavor: FlavorFacts, bus: str, state_dir: Path) -> tu
     root = names.disk_path(state_dir, server.id)
     letter = _BUSES[bus][:2]
     plans = [DiskPlan(path=str(root), target=f"{letter}a", bus=bus, boot_order=1)]
+    if in_rescue(server):
+        rescue = names.rescue_path(state_dir, server.id)
+        own = msgspec.structs.replace(plans[0], target=f"{letter}b", boot_order=0)
+        plans = [DiskPlan(path=str(rescue), target=f"{letter}a", bus=bus, boot_order=1), own]
     extras = [(flavor.ephemeral_gib, "disk.eph0"), (flavor.swap_mib, "disk.swap")]
     for size, name in extras:
         if size:
-            target = f"{letter}{'abc'[len(plans)]}"
+            target = f"{letter}{'abcd'[len(plans)]}"
             plans.append(
                 DiskPlan(path=str(root.with_name(name)), target=target, bus=bus, format="raw")
             )

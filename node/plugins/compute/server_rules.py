@@ -18,6 +18,11 @@ TASKS: Mapping[str, str] = MappingProxyType(
         "rebuild": "rebuilding",
         "evacuate": "rebuilding",
         "snapshot": "image_snapshot",
+        "resize": "resize_migrating",
+        "confirm_resize": "",
+        "revert_resize": "resize_reverting",
+        "rescue": "rescuing",
+        "unrescue": "unrescuing",
         "pause": "pausing",
         "unpause": "unpausing",
         "suspend": "suspending",
@@ -50,6 +55,9 @@ _STATUS_BY_TASK: Mapping[tuple[str, str], str] = MappingProxyType(
         ("active", "rebuilding"): "REBUILD",
         ("stopped", "rebuilding"): "REBUILD",
         ("error", "rebuilding"): "REBUILD",
+        ("active", "resize_migrating"): "RESIZE",
+        ("stopped", "resize_migrating"): "RESIZE",
+        ("resized", "resize_reverting"): "REVERT_RESIZE",
     }
 )
 _HARD_REBOOT_TASKS = frozenset(
@@ -78,7 +86,7 @@ def task_state(server: Server) -> str | None:
         return None
     if server.job_kind == "build":
         return server.job_step or ("scheduling" if not server.node_id else "spawning")
-    return TASKS.get(server.job_kind, server.job_kind)
+    return TASKS.get(server.job_kind, server.job_kind) or None
 
 
 def power_state(server: Server) -> int:
@@ -161,6 +169,31 @@ RULES: Mapping[str, ActionRule] = MappingProxyType(
         ),
         "snapshot": ActionRule(
             name="createImage", states=_CHANGEABLE, kind="snapshot", action="createImage"
+        ),
+        "resize": ActionRule(
+            name="resize", states=frozenset({"active", "stopped"}), kind="resize", action="resize"
+        ),
+        "confirm_resize": ActionRule(
+            name="confirmResize",
+            states=frozenset({"resized"}),
+            kind="confirm_resize",
+            action="confirmResize",
+        ),
+        "revert_resize": ActionRule(
+            name="revertResize",
+            states=frozenset({"resized"}),
+            kind="revert_resize",
+            action="revertResize",
+        ),
+        "rescue": ActionRule(
+            name="rescue",
+            states=frozenset({"active", "stopped", "error"}),
+            kind="rescue",
+            want="active",
+            action="rescue",
+        ),
+        "unrescue": ActionRule(
+            name="unrescue", states=frozenset({"rescued"}), kind="unrescue", action="unrescue"
         ),
         "pause": ActionRule(
             name="pause", states=frozenset({"active"}), kind="pause", action="pause"

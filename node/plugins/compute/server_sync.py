@@ -23,9 +23,10 @@ from node.plugins.compute.host import boot_id
 from node.plugins.compute.hypervisor_config import HypervisorSection
 from node.plugins.compute.server_files import ServerFiles
 from node.plugins.compute.server_interfaces import ServerInterfaces
-from node.plugins.compute.server_jobs import Ended, ServerJobs, Waiting
+from node.plugins.compute.server_jobs import ServerJobs
 from node.plugins.compute.server_move import retry_ops
 from node.plugins.compute.server_ops import job_done_ops, release_ops
+from node.plugins.compute.server_outcome import Ended, Waiting
 from node.plugins.compute.server_placement import Placer
 from node.plugins.compute.tables import Server, ServerGone
 from node.sdk import AnyOp, Control, Done, Reconciler, Row, check, patch
@@ -38,7 +39,7 @@ _ROOM_BYTES = 64 << 20
 _HALTED_S = 5.0
 _PAUSED = 3
 """Nova's power state."""
-_OFF = {"stopped", "suspended", "error", "shelved", ""}
+_OFF = {"stopped", "suspended", "error", "shelved", "resized", "rescued", ""}
 
 
 class ServerSync(Reconciler):
@@ -196,7 +197,8 @@ class ServerSync(Reconciler):
         limit = self._section.console_log_kib * 1024
         console.cut(names.console_log_path(self.control.config.state_dir, server.id), limit)
         alive = state is not None and state.alive
-        if server.have in {"active", "paused"} and not alive and self._host_rebooted(server):
+        runs = server.have in {"active", "paused", "resized"}
+        if runs and not alive and self._host_rebooted(server):
             return self._resume(server)
         have, power = _seen(state, server.have)
         if (have, power) == (server.have, server.power):
@@ -239,7 +241,8 @@ class ServerSync(Reconciler):
         self._jobs.forget(server)
         log.info("started again after the machine's boot", extra={"server": server.id})
         now = self.control.clock.now_us()
-        fields = {"have": outcome.have, "power": outcome.power, "updated_at": now}
+        have = "resized" if server.have == "resized" else outcome.have
+        fields = {"have": have, "power": outcome.power, "updated_at": now}
         return Done(ops=[check(server), patch(Server, server.id, **fields)])
 
     def _clear(self, server_id: str) -> None:

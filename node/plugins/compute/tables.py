@@ -78,7 +78,8 @@ class Server(Resource, kw_only=True):
     """A virtual machine.
 
     `want` (handlers): active, stopped, absent. `have` (node): "" (not touched yet), building, active, paused,
-    suspended, stopped, rescued, shelved, error. `fault` (node): one sentence, shown to the user; "" when there is none.
+    suspended, stopped, resized, rescued, shelved, error. `fault` (node): one sentence, shown to the user; "" when there
+    is none.
     """
 
     __table__ = Table(
@@ -97,6 +98,8 @@ class Server(Resource, kw_only=True):
     """Empty: boots from a volume."""
     flavor: FlavorFacts | None = None
     """Never None for rows in the store; None only lets the field have a default."""
+    old_flavor: FlavorFacts | None = None
+    """While a resize waits to be confirmed or reverted: the flavor from before."""
     key_name: str = ""
     """Key text and user data are in the ServerExtra row of the same id: servers are listed by the hundred."""
     metadata: dict[str, str] = msgspec.field(default_factory=dict)
@@ -122,13 +125,13 @@ class Server(Resource, kw_only=True):
     """Number of the newest job; 1 is the build."""
     job_kind: str = ""
     """build, start, stop, reboot_soft, reboot_hard, rebuild, evacuate, pause, unpause, suspend, resume,
-    snapshot."""
+    snapshot, resize, confirm_resize, revert_resize, rescue, unrescue."""
     requested_node: str = ""
     """Node that was asked for by name: the server is built there or nowhere."""
     old_node_id: str = ""
     """While a server moves, or its move waits to be confirmed: the node that has its disks from before."""
     job_data: dict[str, str] = msgspec.field(default_factory=dict)
-    """What the newest job needs to know besides the columns: `image_id` of a snapshot."""
+    """What the newest job needs to know besides the columns: `image_id` of a snapshot or a rescue."""
     override: str = ""
     """active or error: set by os-resetState, hides `have` until the next job."""
 
