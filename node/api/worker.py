@@ -15,6 +15,7 @@ hold it.
 import contextlib
 import select
 import socket
+import ssl
 import struct
 import threading
 from typing import Any
@@ -81,8 +82,11 @@ class SizedBody(Body):
             return len(data)
         if not wanted:
             return 0
+        sock = self.reader.unreader.sock
         try:
-            got: int = self.reader.unreader.sock.recv_into(view[:wanted])
+            # One call fills the whole buffer: each one more gives the interpreter's lock away. TLS knows no flags.
+            flags = 0 if isinstance(sock, ssl.SSLSocket) else socket.MSG_WAITALL
+            got: int = sock.recv_into(view[:wanted], wanted, flags)
         except Exception:
             self.failed = True
             raise

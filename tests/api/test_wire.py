@@ -148,6 +148,11 @@ def test_requests_in_one_packet_are_answered_in_order(wire: Wire, path: str) -> 
     assert wire.read().json["limit"] == 10
 
 
+def test_a_nul_in_a_path_is_nothing_that_is_here(wire: Wire) -> None:
+    wire.ask("GET", "/gadget/v1/echo/a%00b")
+    assert wire.read().status == 404
+
+
 def test_many_requests_on_one_connection(wire: Wire) -> None:
     for number in range(20):
         wire.ask("GET", f"{GADGETS}?limit={number}")
@@ -163,7 +168,6 @@ def test_many_requests_on_one_connection(wire: Wire) -> None:
         ("a%20b+c", "a b+c"),
         ("..%2f..", "../.."),
         ("a/../b", "a/../b"),
-        ("%00", "\x00"),
     ],
 )
 def test_paths_come_as_they_were_sent(wire: Wire, sent: str, rest: str) -> None:
