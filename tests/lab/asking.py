@@ -28,7 +28,7 @@ def api(
 
 def persistently(lab: RunningLab, method: str, path: str, body: object = None) -> tuple[int, Any]:
     """Repeat a request until something answers with other than a failure of the service."""
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 240
     while True:
         status, answer = api(lab, method, path, body)
         if status not in (0, 500, 502, 503, 504):

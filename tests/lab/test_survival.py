@@ -7,16 +7,22 @@ import os
 import random
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from node.errors import NodeError
+from node.observe.admin import ask
 from node.testing.running_lab import RunningLab, wait_until
 from tests.lab.asking import persistently
 
 CYCLES = int(os.environ.get("HEDGEROW_LIFE_CYCLES", "8"))
 SEED = int(os.environ.get("HEDGEROW_SEED", str(random.SystemRandom().randrange(1 << 30))))
+_BACK_S = 60.0
+"""How long a killed part is given to come back: on a slow machine nothing would get done between two kills."""
+_LIFE_S = 300.0
 pytestmark = [pytest.mark.vm, pytest.mark.timeout(900 + 60 * CYCLES)]
 
 
@@ -35,7 +41,7 @@ def targets(lab: RunningLab) -> dict[str, list[int]]:
 
 
 class Killer(threading.Thread):
-    """Kills parts of the lab at random until it is told to stop."""
+    """Kills parts of the lab at random until it is told to stop; what was killed may come back before the next kill."""
 
     def __init__(self, lab: RunningLab, chance: random.Random) -> None:
         super().__init__(daemon=True)
@@ -55,6 +61,17 @@ class Killer(threading.Thread):
                     except ProcessLookupError:
                         continue
             self.kills.append(name)
+            end = time.monotonic() + _BACK_S
+            while not self._is_back() and time.monotonic() < end and not self._done.is_set():
+                time.sleep(0.3)
+
+    def _is_back(self) -> bool:
+        if len(pids(self._lab, "node.daemon", " api ")) < 2 or not pids(self._lab, "libvirtd"):
+            return False
+        try:
+            return bool(ask(self._lab.directory / "state", "status"))
+        except NodeError:
+            return False
 
     def stop(self) -> None:
         self._done.set()
@@ -104,19 +121,20 @@ def life(lab: RunningLab, name: str, body: dict[str, object], chance: random.Ran
         assert all(state != "ERROR" for _id, state in found), f"{name} is in ERROR"
         return any(state == wanted for _id, state in found)
 
-    wait_until(f"{name} ACTIVE", lambda: reaches("ACTIVE"), timeout_s=240)
-    server_id = ids_named(lab, name)[0][0]
+    wait_until(f"{name} ACTIVE", lambda: reaches("ACTIVE"), timeout_s=_LIFE_S)
+    # An answer that got lost is asked for again: there may be several of the name.
+    server_id = next(found for found, state in ids_named(lab, name) if state == "ACTIVE")
     action = chance.choice(["none", "stop", "reboot"])
     path = f"/compute/v2.1/servers/{server_id}/action"
     if action == "stop":
         assert persistently(lab, "POST", path, {"os-stop": None})[0] in (202, 409)
-        wait_until(f"{name} SHUTOFF", lambda: reaches("SHUTOFF"), timeout_s=240)
+        wait_until(f"{name} SHUTOFF", lambda: reaches("SHUTOFF"), timeout_s=_LIFE_S)
     elif action == "reboot":
         assert persistently(lab, "POST", path, {"reboot": {"type": "HARD"}})[0] in (202, 409)
-        wait_until(f"{name} ACTIVE again", lambda: reaches("ACTIVE"), timeout_s=240)
+        wait_until(f"{name} ACTIVE again", lambda: reaches("ACTIVE"), timeout_s=_LIFE_S)
     for found, _state in ids_named(lab, name):
         assert persistently(lab, "DELETE", f"/compute/v2.1/servers/{found}")[0] in (204, 404)
-    wait_until(f"{name} gone", lambda: not ids_named(lab, name), timeout_s=240)
+    wait_until(f"{name} gone", lambda: not ids_named(lab, name), timeout_s=_LIFE_S)
 
 
 def test_kills_during_life_cycles_leak_nothing(lab: RunningLab, killer: Killer) -> None:
@@ -147,6 +165,10 @@ def test_kills_during_life_cycles_leak_nothing(lab: RunningLab, killer: Killer) 
         thread.join()
     killer.stop()
     print("kills:", killer.kills)
+    if failures:
+        log = (lab.directory / "hedgerow.log").read_text(errors="replace").splitlines()
+        print("\n".join(line[:600] for line in log[-300:]))
+        print(persistently(lab, "GET", "/compute/v2.1/servers/detail"))
     assert not failures, failures
     assert len(killer.kills) >= CYCLES // 2, "a run without kills proves nothing"
     wait_until("everything as before", lambda: inventory(lab) == before, timeout_s=150, pause_s=2)
