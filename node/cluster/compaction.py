@@ -20,6 +20,10 @@ class ClusterFault(NodeError):
     """The consensus part cannot start or go on; the message says what to do."""
 
 
+class Diverged(ClusterFault):
+    """This node's log cannot be a part of the cluster's: it must stop for good."""
+
+
 class StateMachine(Protocol):
     """What the log is applied to. Called from the loop thread only, once the loop has started."""
 

@@ -19,7 +19,7 @@ from node.cluster.changes import VoterChanges
 from node.cluster.compaction import StateMachine
 from node.cluster.frontend import Frontend
 from node.cluster.journal import JournalFull, SqliteJournal
-from node.cluster.library import ClusterFault
+from node.cluster.library import ClusterFault, Diverged
 from node.cluster.links import Links, Network
 from node.cluster.lock import DirectoryLock
 from node.cluster.log_door import Door
@@ -33,6 +33,8 @@ from node.cluster.status import Status, followers
 from node.cluster.submit import Answer, CallbackSink, answered
 
 _JOURNAL_FILE = "journal.db"
+_DIVERGED_FILE = "diverged"
+"""Says why the log of the directory must not be used again."""
 _PEER_POLL_S = 0.05
 _FULL_RETRY_S = 0.25
 _STOP_GRACE_S = 5.0
@@ -101,6 +103,8 @@ class Consensus(Door):
             ClusterFault: the stored data does not fit, or there is no leader in time.
         """
         self._data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            raise Diverged((self._data_dir / _DIVERGED_FILE).read_text())
         self._lock.take()
         try:
             self._open()
@@ -253,11 +257,8 @@ class Consensus(Door):
             self._leader_seen_s = self._last_tick_s
         self._space.check()
         self._calls.run()
-        is_held = self._raft.is_handing_over or self._last_tick_s < self._hold_until_s
-        if self._raft.can_propose and not self._was_full and not is_held:
-            self._proposals.flush(self._raft)
         try:
-            self._raft.step()
+            self._work()
             self._was_full = False
         except Exception as error:
             if not (isinstance(error, JournalFull) or is_full_error(error)):
@@ -270,6 +271,22 @@ class Consensus(Door):
             self._raft.forceLogCompaction()
         if not self._ready.is_set() and self._caught_up():
             self._ready.set()
+
+    def _work(self) -> None:
+        """Answer what the others have acknowledged before the disk is asked for what is new."""
+        if self._raft.is_alone:
+            self._flush()
+            self._raft.step()
+            return
+        self._raft.advance()
+        self._frontend.send()
+        self._flush()
+        self._raft.take_in()
+
+    def _flush(self) -> None:
+        is_held = self._raft.is_handing_over or self._last_tick_s < self._hold_until_s
+        if self._raft.can_propose and not self._was_full and not is_held:
+            self._proposals.flush(self._raft)
 
     def _make_room(self, error: Exception) -> None:
         """Give up the reserve; nothing was answered, the same work is tried again by the next turn."""
@@ -301,6 +318,8 @@ class Consensus(Door):
     def _fail(self, error: BaseException) -> None:
         self._fault = f"The log of {self._data_dir} cannot go on, the process stops: {error}"
         _log.critical("%s", self._fault, exc_info=error)
+        if isinstance(error, Diverged):
+            (self._data_dir / _DIVERGED_FILE).write_text(error.message)
         self._on_fault(self._fault)
 
     def _close(self) -> None:

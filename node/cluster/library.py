@@ -8,12 +8,19 @@ import pysyncobj.syncobj as library
 from pysyncobj import SyncObjConf
 from pysyncobj.version import VERSION
 
-from node.cluster.compaction import ClusterFault, SnapSerializer
+from node.cluster.compaction import ClusterFault, Diverged, SnapSerializer
 from node.cluster.journal import SqliteJournal
 from node.cluster.poller import EpollPoller
 from node.cluster.settings import RaftSettings
 
-__all__ = ["MAX_ENTRY_BYTES", "ClusterFault", "check_library", "configuration", "replaced"]
+__all__ = [
+    "MAX_ENTRY_BYTES",
+    "ClusterFault",
+    "Diverged",
+    "check_library",
+    "configuration",
+    "replaced",
+]
 
 PINNED_VERSION = "0.3.17"
 _PRIVATE_METHODS = (

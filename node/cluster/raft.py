@@ -131,21 +131,35 @@ class RaftNode(LogMember):
     # -- what it does
 
     def step(self) -> None:
-        """Take in what was proposed, put it on the disk, then commit, apply and answer.
+        """Take in what was proposed, then commit, apply and answer.
 
         Raises:
             JournalFull, JournalFault: from the log; nothing was answered that is not durable.
             Exception: from the state machine; the entry is tried again by the next step.
         """
+        self.take_in()
+        self.advance()
+
+    def take_in(self) -> None:
+        """Append and send what was proposed, and put it on the disk meanwhile."""
+        if self.can_propose:
+            self._checkCommandsToApply()
+        began_s = time.monotonic()
+        self.journal.sync()
+        self._mind_slowness(began_s)
+
+    def advance(self) -> None:
+        """Commit, apply and answer what is durable on a majority, and do what is due."""
         now_s = time.monotonic()
         if now_s - self._last_step_s > _STOOD_STILL_S:
             # What the others sent meanwhile waits in the sockets: read it before missing it.
             self.links.wire.refresh(now_s)
             self._postpone_election(now_s + _CATCH_BREATH_S)
         self.links.tick(now_s, eager=not self.is_voter)
-        if self.can_propose:
-            self._checkCommandsToApply()
-        self.journal.sync()
+        if (
+            self.journal.needs_sync
+        ):  # the library counts all of this node's log as acknowledged by it
+            self.journal.sync()
         self._mind_slowness(now_s)
         if not self.is_installing:
             self._mind_election(time.monotonic())
@@ -248,7 +262,7 @@ class RaftNode(LogMember):
 
     def adopt_term(self, term: int) -> None:
         """Follow in a later term."""
-        if term > self.term:
+        if term > self.term and not self.is_alone:
             self._SyncObj__setCurrentTerm(term, None)
             self._SyncObj__setState(ROLES.index("follower"))
             self._give_up_leader()
@@ -275,6 +289,8 @@ class RaftNode(LogMember):
 
     def voting(self, handle: Callable[[], None]) -> None:
         """Handle a request for a vote, also when the log does not tell yet that this node has one."""
+        if self.is_alone:
+            return  # nobody else can win an election
         before = self._SyncObj__selfNode
         self._SyncObj__selfNode = Node(self.node_id)
         try:
@@ -318,7 +334,9 @@ class RaftNode(LogMember):
                 self.reads.answered(message)
 
     def _answer_pre_vote(self, node_id: str, message: Message, now_s: float) -> None:
-        reply = self._prevotes.answer(message, now_s, self._log_end(), leads=self.leads)
+        reply = self._prevotes.answer(
+            message, now_s, self._log_end(), leads=self.leads or self.is_alone
+        )
         if reply["granted"] and not self._may_stand:
             self._postpone_election(now_s + self._SyncObj__generateRaftTimeout() / 2)
         self.links.tell(node_id, reply)

@@ -69,7 +69,12 @@ class NoWire:
 class Member(Protocol):
     """What the transport needs of the node that it serves."""
 
+    node_id: str
     journal: SqliteJournal
+
+    @property
+    def is_alone(self) -> bool:
+        """Say whether this node is the only voter."""
 
     @property
     def term(self) -> int:

@@ -18,7 +18,7 @@ from pysyncobj.transport import Transport
 from node.cluster import filters
 from node.cluster.catchup import LogStart, Snapshots
 from node.cluster.journal import JournalFull
-from node.cluster.library import MAX_ENTRY_BYTES, ClusterFault
+from node.cluster.library import MAX_ENTRY_BYTES, Diverged
 from node.cluster.messages import Message
 from node.cluster.seams import Member, Wire
 
@@ -247,15 +247,15 @@ class RaftTransport(Transport):  # type: ignore[misc]
         if message["term"] < member.term:
             self.tell(node.id, {"type": "stale_term"})
             return
-        if message["term"] == member.term and member.leads:
-            _log.critical("Node %s says that it leads in term %d too", node.id, member.term)
+        if member.is_alone or (message["term"] == member.term and member.leads):
+            self._meet_second_leader(node, message)
             return
         member.heard_leader()
         if member.is_installing:
             message = {"type": "append_entries", "term": message["term"]}
         verdict = filters.incoming_append(message, member.journal, member.raftCommitIndex)
         if verdict.conflict is not None and verdict.conflict <= member.raftCommitIndex:
-            raise ClusterFault(
+            raise Diverged(
                 f"Node {node.id} leads with another entry {verdict.conflict} than the one that was committed here: "
                 "this node's log is damaged, let it join anew"
             )
@@ -264,9 +264,27 @@ class RaftTransport(Transport):  # type: ignore[misc]
         if verdict.reply is not None:
             self.send(node, verdict.reply)
 
+    def _meet_second_leader(self, node: Node, message: Message) -> None:
+        """Stop one of two leaders that cannot both be: the one that committed less.
+
+        Raises:
+            Diverged: it is this node.
+        """
+        member = self.member
+        own, theirs = (
+            (member.raftCommitIndex, member.node_id),
+            (message["commit_index"], str(node.id)),
+        )
+        if own < theirs:
+            raise Diverged(
+                f"Node {node.id} leads in term {message['term']}, this node in term {member.term}, and neither had "
+                "the vote of the other: there are two clusters; let this node join anew"
+            )
+        _log.critical("Node %s leads in term %d, which cannot be", node.id, message["term"])
+
     def _take_acknowledgement(self, node: Node, message: Message) -> None:
         member = self.member
-        if message["term"] > member.term:
+        if message["term"] > member.term and not member.is_alone:
             member.adopt_term(message["term"])
         elif (
             member.leads

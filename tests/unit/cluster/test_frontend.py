@@ -17,8 +17,8 @@ import pytest
 
 from node.cluster.client import ProposalClient
 from node.cluster.consensus import Consensus
+from node.cluster.library import ClusterFault, Diverged
 from node.cluster.lock import DirectoryInUse
-from node.cluster.raft import ClusterFault
 from node.cluster.settings import RaftSettings
 from node.cluster.wire import LENGTH, frame
 from node.errors import BadRequest, DiskFull, TooLarge, Unavailable
@@ -264,6 +264,24 @@ def test_a_socket_path_that_is_too_long_is_named(tmp_path: Path) -> None:
         consensus.start()
     with running(tmp_path, LedgerMachine()):
         pass  # everything was let go
+
+
+def test_a_log_that_was_given_up_is_not_used_again(tmp_path: Path) -> None:
+    faults: list[str] = []
+    consensus = Consensus(
+        LedgerMachine(), tmp_path / "data", tmp_path / "s", SETTINGS, on_fault=faults.append
+    )
+    consensus.start()
+
+    def fail() -> None:
+        raise Diverged("There are two clusters: let this node join anew")
+
+    consensus._calls.post(fail)
+    consensus._thread.join(30)
+    assert "two clusters" in faults[0]
+    consensus.stop()
+    with pytest.raises(ClusterFault, match="let this node join anew"):
+        Consensus(LedgerMachine(), tmp_path / "data", tmp_path / "s", SETTINGS).start()
 
 
 def test_no_port_is_open(consensus: Consensus) -> None:

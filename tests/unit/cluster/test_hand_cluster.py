@@ -9,6 +9,7 @@ import pytest
 from node.cluster.catchup import LogStart
 from node.cluster.changes import VoterChanges
 from node.cluster.compaction import finish_install
+from node.cluster.library import Diverged
 from node.cluster.messages import decode
 from node.cluster.wire import LENGTH
 from node.testing.ledger import LedgerMachine
@@ -429,6 +430,41 @@ def test_a_slow_disk_leaves_the_leadership_to_others(three: HandCluster) -> None
     three.run()
     assert not leader.raft.leads
     assert leader.raft._prevotes.holds_back(leader.raft._prevotes._heard_leader_s + 1)
+
+
+def test_of_two_founders_that_meet_the_lesser_one_stops_for_good(cluster: HandCluster) -> None:
+    for name in "ab":
+        cluster.add(name, name).raft.step()
+    for number in range(5):
+        cluster.nodes["b"].write(f"id{number}")
+        cluster.nodes["b"].raft.step()
+    assert all(node.raft.leads for node in cluster.nodes.values())
+    cluster.link("a", "b")
+    for source, target in (("a", "b"), ("b", "a")):
+        cluster.heartbeat(source)
+        cluster.sent, sent = type(cluster.sent)(), cluster.take(source, target)
+        if target == "a":
+            with pytest.raises(Diverged, match="let this node join anew"):
+                cluster.put(source, target, sent[-1])
+        else:
+            cluster.put(source, target, sent[-1])
+    assert cluster.nodes["b"].raft.leads
+    assert len(cluster.nodes["b"].machine.order) == 5
+
+
+def test_a_founder_follows_nobody(cluster: HandCluster) -> None:
+    founder = cluster.add("a", "a")
+    founder.raft.step()
+    cluster.add("b", "ab")
+    cluster.link("a", "b")
+    asked = {"term": 9, "last_log_index": 99, "last_log_term": 9}
+    cluster.put("b", "a", {"type": "request_vote", **asked})
+    cluster.put("b", "a", {"type": "pre_vote", "round": 1, **asked})
+    cluster.put("b", "a", {"type": "stale_term", "term": 9})
+    assert founder.raft.leads
+    assert founder.raft.term == 1
+    assert not any(m["granted"] for m in cluster.waiting("a", "b", "pre_vote_reply"))
+    assert not cluster.waiting("a", "b", "response_vote")
 
 
 def test_messages_are_whole_frames(three: HandCluster) -> None:
