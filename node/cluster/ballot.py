@@ -28,8 +28,8 @@ _SETTLE_S = 2.0
 _TRY_S = 4.0
 _PAUSE_S = 1.0
 _MOST_PAUSES = 8
-MAX_MET = 64
-"""More nodes than this do not begin at once: those met later wait for the founder."""
+MAX_MET = 256
+"""More nodes than this do not vote: those with the highest ids wait for the founder."""
 
 
 class Ballot(msgspec.Struct, frozen=True, order=True, array_like=True):
@@ -165,9 +165,10 @@ class Election:
     def requests(self, now_s: float, reachable: Collection[str]) -> dict[str, Request]:
         """Return what to ask of whom now; may be called at any time, and repeats what has no answer yet."""
         others = [node_id for node_id in reachable if node_id != self._node_id]
-        if set(others) - set(self._vow.met):
-            self._met_s = now_s
+        before = self._vow.met
         self._meet(others)
+        if self._vow.met != before:
+            self._met_s = now_s
         if self._vow.decided:
             return {n: Tell(founder=self._vow.decided) for n in others if n not in self._told}
         if self._ballot is None or now_s >= self._next_s:
@@ -187,6 +188,8 @@ class Election:
         if reply.decided:
             self._decide(reply.decided)
         if self._ballot is None or request.ballot != self._ballot:
+            return
+        if sender not in self._vow.met:  # one too many: it has no voice
             return
         if reply.took and isinstance(request, Accept) == bool(self._value):
             self._replies[sender] = reply

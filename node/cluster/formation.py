@@ -239,7 +239,9 @@ class Formation:
         if isinstance(answer, Admitted):
             return self._admitted(answer)
         if isinstance(answer, Waiting):
-            self._again_s[address] = self._clock.monotonic_s() + _POLL_S
+            # It hangs up meanwhile: many may wait, and links of strangers are few.
+            self._drop(address, None)
+            self._again_s[address] = self._clock.monotonic_s() + _POLL_S * random.uniform(0.8, 1.6)
             self._refusals[address] = (
                 f"waits for `hedgerow node approve {self._trust.fingerprint[:16]}` there"
             )

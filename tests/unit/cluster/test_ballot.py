@@ -4,7 +4,19 @@ import random
 
 import pytest
 
-from node.cluster.ballot import ALONE_S, GRACE_S, Accept, Ballot, Election, Prepare, Tell, Vow
+from node.cluster.ballot import (
+    ALONE_S,
+    GRACE_S,
+    MAX_MET,
+    Accept,
+    Ballot,
+    Election,
+    Prepare,
+    Reply,
+    Request,
+    Tell,
+    Vow,
+)
 from tests.unit.cluster.formation_world import World
 
 SHARDS = range(6)
@@ -145,3 +157,24 @@ def test_what_is_decided_is_told_and_stays() -> None:
     assert one.decided == "b"
     assert one.answer("c", Prepare(ballot=Ballot(9, "c"))).decided == "b"
     assert one.requests(1.0, ["c", "a"]) == {"c": Tell(founder="b")}
+
+
+def test_the_number_of_voices_is_bounded_and_none_counts_beyond_it() -> None:
+    one, kept = election("n0000")
+    everyone = [f"n{number:04}" for number in range(MAX_MET + 50)]
+    one.requests(0.0, everyone)
+    assert len(kept[-1].met) == MAX_MET
+    asked: dict[str, Request] = {}
+    for now_s in (GRACE_S, GRACE_S + 9):
+        asked = one.requests(now_s, everyone) or asked
+    reply = Reply(
+        took=True, promised=Ballot(1, "n0000"), accepted=Ballot(0, ""), founder="", decided=""
+    )
+    half = everyone[1 : MAX_MET // 2]  # with itself one less than a majority
+    for node_id in (*half, *everyone[MAX_MET:]):
+        one.take(node_id, asked[node_id], reply)
+    again = one.requests(GRACE_S + 9, everyone)
+    assert isinstance(again[everyone[-1]], Prepare), "still at the first step"
+    one.take(everyone[MAX_MET // 2], asked[everyone[MAX_MET // 2]], reply)
+    again = one.requests(GRACE_S + 9, everyone)
+    assert isinstance(again[everyone[-1]], Accept)
