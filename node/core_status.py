@@ -40,7 +40,7 @@ def _log_checks(consensus: Consensus) -> list[Check]:
         (
             "quorum",
             found.has_quorum,
-            f"{len(found.voters)} voters" if found.has_quorum else waiting,
+            f"a majority of {voters} voters answers" if found.has_quorum else waiting,
         ),
         (
             "disk",

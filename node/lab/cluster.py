@@ -25,7 +25,7 @@ ANY = "0.0.0.0"  # noqa: S104 - on machines of their own; the address that the c
 CLUSTER_PORT, DATA_PORT = 7444, 7445
 FOUNDERS, FOUNDERS_OF_MANY = 3, 5
 """How many of the first nodes make the cluster; most of them suffice, so two nodes are a cluster too."""
-_START_S = 90.0
+_START_S = 180.0
 _AT_ONCE = 16
 
 
