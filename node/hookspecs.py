@@ -142,6 +142,11 @@ def image_store(
 
 
 @hookspec(firstresult=True)
+def image_drop(control: "Control", image_id: str) -> bool | None:
+    """Delete an image that a server was shelved as; True when it is gone, or was already."""
+
+
+@hookspec(firstresult=True)
 def image_facts(db: "Reader", image_id: str) -> Any:
     """Return ImageFacts (see node.contracts) of an image row, or None."""
 

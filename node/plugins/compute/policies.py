@@ -40,6 +40,8 @@ _ADMINS = (
     "os-extended-server-attributes",
     "os-admin-actions:reset_state",
     "os-evacuate",
+    "os-shelve:shelve_offload",
+    "os-shelve:unshelve_to_host",
     "os-admin-actions:inject_network_info",
     "os-hosts:update",
     "os-hosts:power",
@@ -85,6 +87,11 @@ _MEMBERS = (
     "servers:revert_resize",
     "os-rescue",
     "os-unrescue",
+    "os-shelve:shelve",
+    "os-shelve:unshelve",
+    "os-volumes-attachments:create",
+    "os-volumes-attachments:update",
+    "os-volumes-attachments:delete",
     "server-metadata:create",
     "server-metadata:update",
     "server-metadata:update_all",
@@ -137,6 +144,7 @@ _READERS = (
     "os-flavor-extra-specs:show",
     "os-server-password:show",
     "os-volumes-attachments:index",
+    "os-volumes-attachments:show",
 )
 _OWN_KEYS = "role:admin or user_id:%(user_id)s"
 

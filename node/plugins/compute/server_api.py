@@ -159,7 +159,10 @@ def _delete(ctx: Context, server_id: str, rule: str) -> None:
         wish = patch(Server, server.id, want="absent", updated_at=ctx.now())
         return [check(server), wish, insert(action)], None
 
+    before = ctx.db.get(Server, server_id)
     ctx.transact(plan, frees=True)
+    if before is not None and before.have == "shelved_offloaded":
+        ctx.ask("DELETE", f"/image/v2/images/{before.job_data.get('image_id', '')}")
 
 
 _ONE = "/v2.1/servers/{server_id}"

@@ -102,17 +102,16 @@ class ServerBuilder:
         self._files.drop_base(base)
 
     def _make_root(self, server: Server, flavor: FlavorFacts, root: Path) -> None:
-        if not server.image_id:
+        image_id = _image_of(server)
+        if not image_id:
             raise ImageError(
                 f"server {server.id} boots from a volume, which this node cannot do yet"
             )
-        source = (
-            None if self._files.find_base(server.image_id) else self._open_image(server.image_id)
-        )
+        source = None if self._files.find_base(image_id) else self._open_image(image_id)
         try:
-            base, facts = self._files.keep_base(server.id, server.image_id, source)
+            base, facts = self._files.keep_base(server.id, image_id, source)
         except DiskError as error:
-            message = f"Image {server.image_id} cannot be used: {error.message}"
+            message = f"Image {image_id} cannot be used: {error.message}"
             raise type(error)(message) from error
         finally:
             if source is not None:
@@ -143,3 +142,9 @@ class ServerBuilder:
         if found is None:
             raise DiskError(f"there is no metadata of server {server.id} for its config drive")
         return config_drive_files(found)
+
+
+def _image_of(server: Server) -> str:
+    """Return the image that the root disk begins as: of a server that was shelved its own."""
+    own = server.job_data.get("image_id", "") if server.job_kind == "unshelve" else ""
+    return own or server.image_id

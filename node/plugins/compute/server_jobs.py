@@ -58,6 +58,8 @@ class ServerJobs:
             "revert_resize": changes.revert_resize,
             "rescue": changes.rescue,
             "unrescue": changes.unrescue,
+            "shelve": self._shelve,
+            "unshelve": self._unshelve,
             "start": self.boot,
             "stop": self._stop,
             "reboot_soft": self._reboot_soft,
@@ -86,7 +88,7 @@ class ServerJobs:
 
     def abandon(self, server: Server) -> None:
         """Give up what the outstanding job of a server that goes was to bring forth."""
-        if server.job_kind == "snapshot" and server.job_done < server.job:
+        if server.job_kind in {"snapshot", "shelve"} and server.job_done < server.job:
             self._snapshots.give_up(server)
 
     def boot(self, server: Server) -> Outcome:
@@ -156,6 +158,20 @@ class ServerJobs:
     def _snapshot(self, server: Server) -> Outcome:
         self._snapshots.take(server)
         return Ended(have=server.have, power=server.power)
+
+    def _shelve(self, server: Server) -> Outcome:
+        """Make an image of the disk; what is here goes once the report holds that the server has left."""
+        if waiting := self.shut_down(server):
+            return waiting
+        self.take_down(server)
+        self._snapshots.take(server)
+        return Ended(have="shelved_offloaded", power=4)
+
+    def _unshelve(self, server: Server) -> Outcome:
+        outcome = self.boot(server)
+        if outcome == RUNNING:
+            self._snapshots.drop(server)
+        return outcome
 
     def _pause(self, server: Server) -> Outcome:
         self._must_run(server)

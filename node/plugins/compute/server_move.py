@@ -11,12 +11,15 @@ MAX_BUILDS = 3
 """On how many nodes a server is built at most."""
 
 
-def other_place(by: Placer, server: Server, without: set[str], host: str = "") -> Place | None:
+def other_place(
+    by: Placer, server: Server, without: set[str], host: str = "", zone: str | None = None
+) -> Place | None:
     """Return the best node for a server that is there already, or None; `host` names the only one."""
     assert server.flavor is not None
     group = by.db.get(ServerGroup, server.group_id) if server.group_id else None
     hints = {**server.hints, **({"force_host": [host]} if host else {})}
-    return place(by, server.flavor, server.requested_zone, hints, group, without, server.id)
+    zone = server.requested_zone if zone is None else zone
+    return place(by, server.flavor, zone, hints, group, without, server.id)
 
 
 def move_ops(
@@ -34,6 +37,14 @@ def move_ops(
     ops += hook.port_move(db=db, server_id=server.id, node_id=found.node.id, now_us=now_us) or ()
     changes = {"node_id": found.node.id, "updated_at": now_us, **fields}
     ops.append(patch(Server, server.id, **changes))
+    return ops
+
+
+def leave_ops(hook: Any, db: Reader, server: Server, now_us: int) -> list[AnyOp]:
+    """Return the operations by which a server leaves its node for none."""
+    ops = claim_ops(server.node_id, held_flavor(server), -1, {})
+    ops += hook.port_move(db=db, server_id=server.id, node_id="", now_us=now_us) or ()
+    ops.append(patch(Server, server.id, node_id="", requested_node="", updated_at=now_us))
     return ops
 
 

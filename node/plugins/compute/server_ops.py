@@ -32,6 +32,8 @@ EVENTS = {
     "revertResize": "compute_finish_revert_resize",
     "rescue": "compute_rescue_instance",
     "unrescue": "compute_unrescue_instance",
+    "shelve": "compute_shelve_instance",
+    "unshelve": "compute_unshelve_instance",
     "delete": "compute_terminate_instance",
     "pause": "compute_pause_instance",
     "unpause": "compute_unpause_instance",

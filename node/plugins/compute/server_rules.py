@@ -23,6 +23,8 @@ TASKS: Mapping[str, str] = MappingProxyType(
         "revert_resize": "resize_reverting",
         "rescue": "rescuing",
         "unrescue": "unrescuing",
+        "shelve": "shelving",
+        "unshelve": "unshelving",
         "pause": "pausing",
         "unpause": "unpausing",
         "suspend": "suspending",
@@ -194,6 +196,14 @@ RULES: Mapping[str, ActionRule] = MappingProxyType(
         ),
         "unrescue": ActionRule(
             name="unrescue", states=frozenset({"rescued"}), kind="unrescue", action="unrescue"
+        ),
+        "shelve": ActionRule(name="shelve", states=_CHANGEABLE, kind="shelve", action="shelve"),
+        "shelve_offload": ActionRule(name="shelve_offload", states=frozenset({"shelved"})),
+        "unshelve": ActionRule(
+            name="unshelve",
+            states=frozenset({"shelved", "shelved_offloaded"}),
+            kind="unshelve",
+            action="unshelve",
         ),
         "pause": ActionRule(
             name="pause", states=frozenset({"active"}), kind="pause", action="pause"

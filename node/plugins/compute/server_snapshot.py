@@ -50,6 +50,11 @@ class ServerSnapshots:
             disk_format="",
         )
 
+    def drop(self, server: Server) -> None:
+        """Delete the image of a server that was shelved and lives from a disk again."""
+        image_id = server.job_data.get("image_id", "")
+        self._control.hook.image_drop(control=self._control, image_id=image_id)
+
     def _flatten(self, server: Server, whole: Path) -> None:
         root = names.disk_path(self._control.config.state_dir, server.id)
         still = whole.with_name("snapshot.overlay")
@@ -65,5 +70,5 @@ class ServerSnapshots:
 
     def _go_on(self, server: Server) -> None:
         """Let the guest run on, if it ran: also after a crash in the middle of an earlier try."""
-        if server.have == "active":
+        if server.have == "active" and server.job_kind == "snapshot":
             self._hypervisor.unpause(server.id)

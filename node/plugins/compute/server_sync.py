@@ -24,7 +24,7 @@ from node.plugins.compute.hypervisor_config import HypervisorSection
 from node.plugins.compute.server_files import ServerFiles
 from node.plugins.compute.server_interfaces import ServerInterfaces
 from node.plugins.compute.server_jobs import ServerJobs
-from node.plugins.compute.server_move import retry_ops
+from node.plugins.compute.server_move import leave_ops, retry_ops
 from node.plugins.compute.server_ops import job_done_ops, release_ops
 from node.plugins.compute.server_outcome import Ended, Waiting
 from node.plugins.compute.server_placement import Placer
@@ -149,11 +149,12 @@ class ServerSync(Reconciler):
     def _ended(self, server: Server, outcome: Ended) -> Done:
         log.info("job %s done", server.job_kind, extra={"server": server.id, "have": outcome.have})
         now = self.control.clock.now_us()
-        return Done(
-            ops=job_done_ops(
-                self.control.db, server, now, have=outcome.have, power=outcome.power, job=server.job
-            )
-        )
+        db = self.control.db
+        ops = job_done_ops(db, server, now, have=outcome.have, power=outcome.power, job=server.job)
+        fresh = db.get(Server, server.id)
+        if outcome.have == "shelved_offloaded" and fresh is not None and fresh.want != "absent":
+            ops = [check(fresh), *ops, *leave_ops(self.control.hook, db, fresh, now)]
+        return Done(ops=ops)
 
     def _failed(self, server: Server, error: DiskError | HypervisorRefused) -> Done:
         log.warning(
@@ -167,7 +168,7 @@ class ServerSync(Reconciler):
             return Done(ops=ops)
         # A server that runs, or could, is not lost because one job of it failed.
         have, power = "error", 0
-        if server.job_kind in {"stop", "pause", "unpause", "suspend", "snapshot"}:
+        if server.job_kind in {"stop", "pause", "unpause", "suspend", "snapshot", "shelve"}:
             state = self._hypervisor.state(server.id)
             have, power = _seen(state, server.have)
         return Done(
@@ -279,6 +280,10 @@ class ServerSync(Reconciler):
         """
         server = self.control.db.get(Server, key)
         own = self.control.node_id
+        if server is not None and server.have == "shelved_offloaded" and not server.node_id:
+            log.info("the server was shelved: its disk is an image now", extra={"server": key})
+            self._clear(key)
+            return True
         if server is not None:
             if not server.node_id or server.old_node_id == own:
                 return False

@@ -78,8 +78,8 @@ class Server(Resource, kw_only=True):
     """A virtual machine.
 
     `want` (handlers): active, stopped, absent. `have` (node): "" (not touched yet), building, active, paused,
-    suspended, stopped, resized, rescued, shelved, error. `fault` (node): one sentence, shown to the user; "" when there
-    is none.
+    suspended, stopped, resized, rescued, shelved_offloaded, error. `fault` (node): one sentence, shown to the user;
+    "" when there is none.
     """
 
     __table__ = Table(
@@ -125,13 +125,14 @@ class Server(Resource, kw_only=True):
     """Number of the newest job; 1 is the build."""
     job_kind: str = ""
     """build, start, stop, reboot_soft, reboot_hard, rebuild, evacuate, pause, unpause, suspend, resume,
-    snapshot, resize, confirm_resize, revert_resize, rescue, unrescue."""
+    snapshot, resize, confirm_resize, revert_resize, rescue, unrescue, shelve,
+    unshelve."""
     requested_node: str = ""
     """Node that was asked for by name: the server is built there or nowhere."""
     old_node_id: str = ""
     """While a server moves, or its move waits to be confirmed: the node that has its disks from before."""
     job_data: dict[str, str] = msgspec.field(default_factory=dict)
-    """What the newest job needs to know besides the columns: `image_id` of a snapshot or a rescue."""
+    """What the newest job needs to know besides the columns: `image_id` of a snapshot, a rescue or a shelved server."""
     override: str = ""
     """active or error: set by os-resetState, hides `have` until the next job."""
 

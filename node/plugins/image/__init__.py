@@ -98,9 +98,16 @@ def image_open(control: Control, image_id: str) -> ImageSource | None:
 def image_store(control: Control, image_id: str, path: Path | None, disk_format: str) -> bool:
     """Make a local file the data of an image, or give the image up."""
     if path is None:
-        local_data.give_up(control, image_id)
+        local_data.drop(control, image_id, local_data.WITHOUT_DATA)
     else:
         local_data.store(control, image_id, path, disk_format)
+    return True
+
+
+@hookimpl
+def image_drop(control: Control, image_id: str) -> bool:
+    """Delete an image."""
+    local_data.drop(control, image_id, local_data.ANY)
     return True
 
 

@@ -11,6 +11,8 @@ from node.sdk import AnyOp, Control, Count, Unavailable, check, patch, put
 
 _GIB = 1 << 30
 _ATTEMPTS = 5
+WITHOUT_DATA = ("queued", "saving")
+ANY = (*WITHOUT_DATA, "active", "deactivated")
 
 
 def store(control: Control, image_id: str, path: Path, disk_format: str) -> None:
@@ -51,8 +53,8 @@ def store(control: Control, image_id: str, path: Path, disk_format: str) -> None
     _change(control, image_id, ("saving",), facts, (put(own),))
 
 
-def give_up(control: Control, image_id: str) -> None:
-    """Delete an image whose data will never come.
+def drop(control: Control, image_id: str, statuses: tuple[str, ...]) -> None:
+    """Delete an image that has one of the statuses.
 
     Raises:
         Unavailable: 503, the image is being changed: try again.
@@ -61,7 +63,7 @@ def give_up(control: Control, image_id: str) -> None:
     if image is not None:
         quota = Count(f"quota:{image.project_id}:images", -1)
         fields = {"want": "absent", "upload": ""}
-        _change(control, image_id, ("queued", "saving"), fields, (quota,))
+        _change(control, image_id, statuses, fields, (quota,))
 
 
 def _change(

@@ -8,10 +8,13 @@ import pytest
 
 from node.plugins import image as image_plugin
 from node.plugins.compute import names
+from node.plugins.compute.server_ops import node_counter
+from node.plugins.compute.tables import Server
 from node.plugins.image.copy_sync import ImageCopySync
 from node.plugins.image.image_sync import ImageSync
 from node.plugins.image.tables import Image
 from node.sdk import patch
+from tests.api.compute.conftest import ServerPort
 from tests.api.compute.nodes import SERVERS, ComputeCluster
 
 MIB = 1 << 20
@@ -168,3 +171,72 @@ def test_an_image_that_is_deleted_meanwhile_stays_deleted(cluster: Cluster) -> N
     cluster.settle()
     assert cluster.row(server.id).have == "active"
     assert cluster.image(image_id).status == 404
+
+
+def shelved(cluster: Cluster) -> Any:
+    server = cluster.running(imageRef=cluster.image_id, availability_zone="nova:n1")
+    write(disk_of(cluster, server), 2 * MIB, b"kept")
+    assert cluster.act(server.id, "shelve").status == 202
+    shown = cluster.cloud.get(f"{SERVERS}/{server.id}", token=cluster.admin).json["server"]
+    assert shown["OS-EXT-STS:task_state"] == "shelving"
+    cluster.settle()
+    shown = cluster.cloud.get(f"{SERVERS}/{server.id}", token=cluster.admin).json["server"]
+    assert shown["status"] == "SHELVED_OFFLOADED"
+    assert shown["OS-EXT-SRV-ATTR:host"] is None
+    assert cluster.where(server.id) == set()
+    assert not disk_of(cluster, server).parent.exists()
+    assert cluster.nodes["n1"].hypervisor.server_ids() == []
+    assert cluster.cloud.db.counter(node_counter("n1", "memory_mib")) == 0
+    images = cluster.cloud.get(f"{IMAGES}?name=vm-shelved", token=cluster.admin).json["images"]
+    assert [image["status"] for image in images] == ["active"]
+    return server
+
+
+@pytest.mark.parametrize("host", ["n1", "n2"])
+def test_a_shelved_server_is_built_again_anywhere(cluster: Cluster, host: str) -> None:
+    server = shelved(cluster)
+    ports = [port.address for port in cluster.cloud.db.rows(ServerPort)]
+    for action in ("os-start", "shelve", "shelveOffload", "reboot"):
+        value = {"type": "HARD"} if action == "reboot" else None
+        assert cluster.act(server.id, action, value).status == 409, action
+    assert cluster.act(server.id, "unshelve", {"host": host}, "2.90").status == 400
+    assert cluster.act(server.id, "unshelve", {"host": host}, "2.91").status == 202
+    cluster.settle()
+    row = cluster.row(server.id)
+    assert (row.have, row.node_id, row.fault) == ("active", host, "")
+    assert cluster.where(server.id) == {host}
+    assert contents(disk_of(cluster, row))[2 * MIB :].startswith(b"kept")
+    assert [port.address for port in cluster.cloud.db.rows(ServerPort)] == ports
+    assert {port.node_id for port in cluster.cloud.db.rows(ServerPort)} == {host}
+    assert cluster.cloud.db.counter(node_counter(host, "memory_mib")) == 64
+    assert [image.id for image in cluster.cloud.db.rows(Image)] == [cluster.image_id]
+
+
+def test_deleting_a_shelved_server_deletes_its_image(cluster: Cluster) -> None:
+    server = shelved(cluster)
+    assert cluster.cloud.delete(f"{SERVERS}/{server.id}", token=cluster.admin).status == 204
+    cluster.settle()
+    assert cluster.cloud.db.rows(Server) == []
+    assert cluster.cloud.db.rows(ServerPort) == []
+    assert [image.id for image in cluster.cloud.db.rows(Image)] == [cluster.image_id]
+
+
+def test_deleting_a_server_that_is_being_shelved_wins(cluster: Cluster) -> None:
+    server = cluster.running(imageRef=cluster.image_id)
+    assert cluster.act(server.id, "shelve").status == 202
+    cluster.cloud.delete(f"{SERVERS}/{server.id}", token=cluster.admin)
+    cluster.settle()
+    assert cluster.cloud.db.rows(Server) == []
+    assert [image.id for image in cluster.cloud.db.rows(Image)] == [cluster.image_id]
+
+
+def test_there_are_no_volumes_to_attach(cluster: Cluster) -> None:
+    server = cluster.running(imageRef=cluster.image_id)
+    path = f"{SERVERS}/{server.id}/os-volume_attachments"
+    volume = "11111111-2222-4333-8444-555555555555"
+    body = {"volumeAttachment": {"volumeId": volume}}
+    answer = cluster.cloud.post(path, json=body, token=cluster.admin)
+    assert (answer.status, volume in str(answer.json)) == (404, True)
+    for method in ("GET", "PUT", "DELETE"):
+        answer = cluster.cloud.request(method, f"{path}/{volume}", token=cluster.admin)
+        assert answer.status == 404
