@@ -170,7 +170,7 @@ def trial(directory: Path, seed: int) -> tuple[int, float, str]:
         return founders, time.monotonic() - began_s, did
 
 
-@pytest.mark.parametrize("seed", [2, 5])
+@pytest.mark.parametrize("seed", [3])
 def test_exactly_one_cluster(tmp_path: Path, seed: int) -> None:
     missing = [name for name in NEEDED if shutil.which(name) is None]
     if os.geteuid() != 0 or missing:
