@@ -140,9 +140,11 @@ class Store:
         self.store(port, allocation, *members)
         return port
 
-    def group(self, *rules: dict[str, Any], egress: bool = True) -> SecurityGroup:
+    def group(
+        self, *rules: dict[str, Any], egress: bool = True, stateful: bool = True
+    ) -> SecurityGroup:
         """Make a security group with these rules; with `egress` it lets everything out."""
-        group = SecurityGroup(**self.fresh(), name="test")
+        group = SecurityGroup(**self.fresh(), name="test", stateful=stateful)
         self.store(group)
         listed = list(rules)
         if egress:

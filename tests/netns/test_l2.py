@@ -83,6 +83,43 @@ def test_nothing_comes_in_without_a_rule_and_answers_do(site: Site) -> None:
         assert pinger.answers() <= count + 1, "the connection must be cut with its rule"
 
 
+def test_a_stateless_group_lets_in_what_a_rule_names_and_no_answers(site: Site) -> None:
+    _network, subnet = site.network()
+    bare = site.group(stateful=False)
+    answered = site.group(
+        {"protocol": "icmp", "port_min": 0, "direction": "ingress"}, stateful=False
+    )
+    open_ = site.group(PING)
+    far = site.guest(subnet, "10.0.0.11", security_group_ids=(open_.id,))
+    one = site.guest(subnet, "10.0.0.12", security_group_ids=(bare.id,))
+    two = site.guest(subnet, "10.0.0.13", security_group_ids=(answered.id,))
+    site.settle()
+    for guest in (far, one, two):
+        guest.static()
+    assert not one.pings("10.0.0.11"), "its own question does not open the way back"
+    assert two.pings("10.0.0.11"), "a rule for echo replies does"
+    assert not far.pings("10.0.0.13"), "but not for questions"
+    assert one.dhcp(), "leases are for all"
+    reply = {"protocol": "icmp", "port_min": 8, "direction": "ingress"}
+    rule = site.rule(answered, **reply)
+    site.changed(SecurityGroupRule, rule.id)
+    assert far.pings("10.0.0.13"), "the other side is stateful: its answers come in"
+
+
+def test_a_stateless_group_without_egress_rules_sends_no_answers(site: Site) -> None:
+    _network, subnet = site.network()
+    mute = site.group(PING, egress=False, stateful=False)
+    asker = site.guest(subnet, "10.0.0.11", security_group_ids=(site.group(PING).id,))
+    asked = site.guest(subnet, "10.0.0.12", security_group_ids=(mute.id,))
+    site.settle()
+    for guest in (asker, asked):
+        guest.static()
+    assert not asker.pings("10.0.0.12")
+    rule = site.rule(mute, direction="egress", ethertype="IPv4")
+    site.changed(SecurityGroupRule, rule.id)
+    assert asker.pings("10.0.0.12")
+
+
 def test_remote_group_is_its_members(site: Site) -> None:
     _network, subnet = site.network()
     web = site.group()

@@ -4,6 +4,7 @@ The bridge family knows real port names but (without nf_conntrack_bridge) no con
 for bridged packets by br_netfilter, knows connections but not ports. So inet only tracks, in one zone a tenant
 network (overlapping addresses), and marks what belongs to a known connection; the bridge family decides the rest.
 Each port has three chains: `sp_` what it may claim to be, `eg_` what it may send, `in_` what may reach it.
+A port of stateless groups is asked also about packets of known connections: its answers need rules of their own.
 """
 
 import ipaddress
@@ -23,27 +24,34 @@ POLICY_TABLE = TableSpec(
   map spoof {{ type ifname : verdict; }}
   map egress {{ type ifname : verdict; }}
   map ingress {{ type ifname : verdict; }}
+  map stateless_egress {{ type ifname : verdict; }}
+  map stateless_ingress {{ type ifname : verdict; }}
+  chain known {{
+    iifname vmap @stateless_egress
+    oifname vmap @stateless_ingress
+    accept
+  }}
   chain pre {{
     type filter hook prerouting priority -300; policy accept;
     iifname vmap @spoof
   }}
   chain through {{
     type filter hook forward priority 10; policy accept;
-    meta mark & {MARK} == {MARK} accept
     ether type arp accept
+    meta mark & {MARK} == {MARK} goto known
     iifname vmap @egress
     oifname vmap @ingress
   }}
   chain to_node {{
     type filter hook input priority 10; policy accept;
-    meta mark & {MARK} == {MARK} accept
     ether type arp accept
+    meta mark & {MARK} == {MARK} goto known
     iifname vmap @egress
   }}
   chain from_node {{
     type filter hook output priority 10; policy accept;
-    meta mark & {MARK} == {MARK} accept
     ether type arp accept
+    meta mark & {MARK} == {MARK} goto known
     oifname vmap @ingress
   }}
 """,
@@ -96,24 +104,32 @@ def zone_fragment(network_id: str, zone: int) -> Fragment:
     return Fragment(elements={"zones": {f'"{bridge_name(network_id)}"': str(zone)}})
 
 
-def port_fragment(port: Port, rules: Iterable[SecurityGroupRule]) -> Fragment:
+def port_fragment(
+    port: Port, rules: Iterable[SecurityGroupRule], *, stateless: bool = False
+) -> Fragment:
     """Return a port's chains; a port without port security has none."""
     if not port.port_security:
         return Fragment()
     spoof, egress, ingress = chains_of(port.id)
     listed = sorted(rules, key=lambda rule: rule.id)
     tap = f'"{tap_name(port.id)}"'
+    elements = {
+        "spoof": {tap: f"jump {spoof}"},
+        "egress": {tap: f"jump {egress}"},
+        "ingress": {tap: f"jump {ingress}"},
+    }
+    always_in: tuple[str, ...] = _INGRESS_ALWAYS
+    if stateless:
+        elements["stateless_egress"] = elements["egress"]
+        elements["stateless_ingress"] = elements["ingress"]
+        always_in += (_METADATA_ANSWERS,)
     return Fragment(
         chains={
             spoof: tuple(spoof_rules(port)),
             egress: (*_EGRESS_ALWAYS, *_texts(listed, "egress"), "drop"),
-            ingress: (*_INGRESS_ALWAYS, *_texts(listed, "ingress"), "drop"),
+            ingress: (*always_in, *_texts(listed, "ingress"), "drop"),
         },
-        elements={
-            "spoof": {tap: f"jump {spoof}"},
-            "egress": {tap: f"jump {egress}"},
-            "ingress": {tap: f"jump {ingress}"},
-        },
+        elements=elements,
     )
 
 
@@ -192,6 +208,9 @@ _INGRESS_ALWAYS = (
     "udp sport 547 udp dport 546 accept",
     "icmpv6 type { nd-router-advert, nd-neighbor-solicit, nd-neighbor-advert, mld-listener-query } accept",
 )
+
+_METADATA_ANSWERS = "ip saddr 169.254.169.254 tcp sport 80 accept"
+"""What a guest asks there it was always let ask; without connections the answers need a rule."""
 
 
 def _texts(rules: Iterable[SecurityGroupRule], direction: str) -> list[str]:

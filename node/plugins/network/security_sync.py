@@ -28,6 +28,7 @@ from node.plugins.network.tables import (
     COMPUTE_PREFIX,
     Network,
     Port,
+    SecurityGroup,
     SecurityGroupMember,
     SecurityGroupRule,
 )
@@ -214,7 +215,11 @@ class Security:
             for group_id in remote_groups(rules)
             if f"group:{group_id}" not in known
         }
-        found[f"port:{port.id}"] = port_fragment(port, rules)
+        groups = (db.get(SecurityGroup, group_id) for group_id in port.security_group_ids[:1])
+        stateless = any(
+            group is not None and not group.stateful for group in groups
+        )  # all are alike
+        found[f"port:{port.id}"] = port_fragment(port, rules, stateless=stateless)
         return found
 
     def _users_of(self, group_id: str) -> list[Port]:

@@ -102,6 +102,15 @@ def test_port_chains_end_in_drop_and_hang_on_the_tap() -> None:
     assert "ether type ip meta l4proto 6 accept" not in fragment.chains[egress]
 
 
+def test_a_stateless_port_is_asked_about_known_connections_too() -> None:
+    tap = f'"{tap_name(PORT.id)}"'
+    _spoof, egress, ingress = chains_of(PORT.id)
+    stateless = port_fragment(PORT, [], stateless=True)
+    assert stateless.elements["stateless_ingress"] == {tap: f"jump {ingress}"}
+    assert stateless.elements["stateless_egress"] == {tap: f"jump {egress}"}
+    assert "stateless_ingress" not in port_fragment(PORT, []).elements
+
+
 def test_spoof_chain_knows_fixed_addresses_and_pairs() -> None:
     pair = AddressPair(ip_address="10.7.0.0/24", mac_address="fa:16:3e:00:00:02")
     port = Port(
