@@ -32,6 +32,7 @@ _PRIVATE_METHODS = (
     "loadDumpFile",
     "onBecomeLeader",
     "onLeaderChanged",
+    "sendAppendEntries",
     "setCurrentTerm",
     "setState",
     "tryLogCompaction",

@@ -16,7 +16,6 @@ import secrets
 import struct
 import time
 from collections.abc import Callable
-from typing import Protocol
 
 from pysyncobj.config import FAIL_REASON
 from pysyncobj.node import Node
@@ -30,7 +29,7 @@ from node.cluster.messages import Message
 from node.cluster.poller import EpollPoller
 from node.cluster.prevote import LogEnd, PreVotes
 from node.cluster.reads import Reads
-from node.cluster.seams import NoWire, Wire
+from node.cluster.seams import NoWire, Watcher, Wire
 from node.cluster.settings import RaftSettings
 from node.cluster.transport import RaftTransport
 
@@ -40,19 +39,6 @@ _COMMAND_VERSION = 1
 _STOOD_STILL_S = 0.5
 _CATCH_BREATH_S = 0.3
 _SLOW_FOR_S = 30.0
-
-
-class Watcher(Protocol):
-    """Whom a RaftNode tells what became of the log. Must not raise."""
-
-    def delivered(self, number: int, answers: list[bytes]) -> None:
-        """Take the answers of an entry that this process proposed under this number."""
-
-    def failed(self, number: int) -> None:
-        """Learn that an entry of this process is perhaps not in the log."""
-
-    def applied(self, index: int) -> None:
-        """Learn that an entry changed the state."""
 
 
 class RaftNode(LogMember):
@@ -81,6 +67,8 @@ class RaftNode(LogMember):
         self._origin = secrets.randbits(63)
         self._prevotes = PreVotes((settings.election_min_s, settings.election_max_s))
         self._may_stand = False
+        self._untold_since: int | None = None
+        """The last entry when something was committed of which the others were not told yet."""
         self._last_step_s = time.monotonic()
         self.reads = Reads(self)
         self.links = RaftTransport(wire or NoWire())
@@ -144,6 +132,10 @@ class RaftNode(LogMember):
         """Append and send what was proposed, and put it on the disk meanwhile."""
         if self.can_propose:
             self._checkCommandsToApply()
+        if self._untold_since is not None:
+            if self.leads and self._untold_since == self.journal.last_index:
+                self._SyncObj__sendAppendEntries()
+            self._untold_since = None
         began_s = time.monotonic()
         self.journal.sync()
         self._mind_slowness(began_s)
@@ -180,6 +172,12 @@ class RaftNode(LogMember):
 
         header = _HEADER.pack(_COMMAND_VERSION, self._origin, number)
         self._applyCommand(header + entry, done, _REGULAR)
+
+    def _SyncObj__applyLogEntries(self) -> bool:  # noqa: N802
+        """Apply; that something was committed is told with the next entries, or by `take_in` when there are none."""
+        if super()._SyncObj__applyLogEntries() and self.voters | self.links.learners:
+            self._untold_since = self.journal.last_index
+        return False
 
     def _SyncObj__doApplyCommand(self, command: bytes) -> None:  # noqa: N802
         """Apply one entry of the log: replaces the library's method of this name."""

@@ -1,4 +1,4 @@
-"""What the transport stands between: the wire that carries messages, and the node that they are for."""
+"""What the log's parts are to each other: the wire, the node behind the transport, and who waits for answers."""
 
 from collections.abc import Callable
 from typing import Protocol
@@ -123,3 +123,16 @@ class Member(Protocol):
 
     def other(self, node_id: str, message: Message) -> None:
         """Handle a message that the library does not know."""
+
+
+class Watcher(Protocol):
+    """Whom a RaftNode tells what became of the log. Must not raise."""
+
+    def delivered(self, number: int, answers: list[bytes]) -> None:
+        """Take the answers of an entry that this process proposed under this number."""
+
+    def failed(self, number: int) -> None:
+        """Learn that an entry of this process is perhaps not in the log."""
+
+    def applied(self, index: int) -> None:
+        """Learn that an entry changed the state."""

@@ -299,7 +299,7 @@ class HandCluster:
             if item[1] in self.nodes:
                 self.put(*item)
 
-    def run(self, rounds: int = 4) -> None:
+    def run(self, rounds: int = 6) -> None:
         """Step all nodes and deliver everything, some times."""
         for _ in range(rounds):
             for node in list(self.nodes.values()):
