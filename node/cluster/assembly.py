@@ -246,6 +246,7 @@ class Assembly:
         parts = [part for part in (self._liveness, self._controller, self._virtual) if part]
         checks = self._standing.health() if self._standing is not None else []
         checks += self._fetcher.health() if self._fetcher is not None else []
+        checks += self._copies.health() if self._copies is not None else []
         if not parts:
             return [*checks, *(self._formation.status() if self._is_forming else [])]
         return [*checks, *(part.health() for part in parts), *self.discovery.health()]

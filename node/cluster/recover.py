@@ -42,6 +42,7 @@ LOG_DIRECTORY = "log"
 
 _JOURNAL = "journal.db"
 _SUPERSEDED = "superseded.json"
+_DIVERGED = "diverged"
 _NO_OP = b"\x01"
 _REGULAR = 0
 _HEADER = struct.Struct(">BBQQ")
@@ -212,7 +213,9 @@ def give_way(directory: Path) -> Later | None:
         machine.disown()
         machine.checkpoint()
         voters = tuple(voter for voter in later.voters if voter != meta.node)
-        _replace(db, Meta(node=meta.node, term=meta.term, voters=voters), [], later.epoch)
+        # Terms of an earlier epoch mean nothing in this one; a higher one would keep its leader out.
+        _replace(db, Meta(node=meta.node, voters=voters), [], later.epoch)
+        (directory / LOG_DIRECTORY / _DIVERGED).unlink(missing_ok=True)
     _forget_later(directory)
     return later
 
@@ -256,6 +259,7 @@ def _begin(
         applied_floor=machine.applied_index,
     )
     _replace(db, fresh, log, epoch)
+    (directory / LOG_DIRECTORY / _DIVERGED).unlink(missing_ok=True)
     return Standpoint(
         node_id=meta.node,
         epoch=epoch,

@@ -31,7 +31,8 @@ RANGE_BYTES = 4 << 20
 
 _PREFIX = "out-"
 _STEP_PAUSE_S = 0.004
-_RETRY_S = 2.0
+_RETRY_S = 5.0
+_SAY_AGAIN_S = 60.0
 
 
 class Offer(Frozen):
@@ -104,6 +105,9 @@ class Copies:
         self._thread: threading.Thread | None = None
         self._offer: Offer | None = None
         self._wanted_at_s = 0.0
+        self._for = ""
+        self._trouble = ""
+        self._said_s = -_SAY_AGAIN_S
         clean(directory, _PREFIX)
 
     def serve(self, rpc: Rpc) -> None:
@@ -117,7 +121,7 @@ class Copies:
             if self._stopping.is_set():
                 return None
             if self._thread is None:
-                log.info("node %s needs a copy of the rows: it is being made", node_id)
+                self._for = node_id
                 self._thread = threading.Thread(target=self._run, name="snapshot-copy", daemon=True)
                 self._thread.start()
             if self._offer is None:
@@ -138,31 +142,54 @@ class Copies:
     def _run(self) -> None:
         path = self._directory / f"{_PREFIX}{secrets.token_hex(8)}"
         try:
-            self._keeper.pin_log(self._source.applied_index)
-            offer = self._made(path)
-            with self._lock:
-                self._offer = offer
-                self._wanted_at_s = time.monotonic()
-            log.info(
-                "a copy of the rows at entry %d is ready: %d bytes", offer.start.index, offer.size
-            )
-            self._keep()
+            self._serve_one(path)
         except _Stopped:
             pass
         except (NodeError, OSError) as error:
-            log.error("no copy of the rows can be made: %s", error)
+            self._failed(str(error))
             self._stopping.wait(_RETRY_S)
+        finally:
+            with self._lock:
+                self._thread = None
+
+    def _serve_one(self, path: Path) -> None:
+        """Make a copy and keep it while it is of use; the log is pinned meanwhile, and no longer."""
+        check_room(self._directory, self._source.path.stat().st_size)
+        try:
+            self._keeper.pin_log(self._source.applied_index)
+            offer = self._made(path)
+            with self._lock:
+                self._offer, self._trouble = offer, ""
+                self._wanted_at_s = time.monotonic()
+            log.info(
+                "a copy of the rows at entry %d is ready for node %s: %d bytes",
+                offer.start.index,
+                self._for,
+                offer.size,
+            )
+            self._keep()
         finally:
             with self._lock:
                 self._offer = None
             path.unlink(missing_ok=True)
             with contextlib.suppress(NodeError):  # a log that is closed trims nothing
                 self._keeper.pin_log(None)
-            with self._lock:
-                self._thread = None  # only now may another copy pin the log
+
+    def _failed(self, reason: str) -> None:
+        """Say that no copy can be made, but not all the time."""
+        self._trouble = reason
+        if time.monotonic() - self._said_s > _SAY_AGAIN_S:
+            self._said_s = time.monotonic()
+            log.error("no copy of the rows can be made for node %s: %s", self._for, reason)
+
+    def health(self) -> list[tuple[str, bool, str]]:
+        """Return what `hedgerow status` should say, nothing while nobody waits in vain."""
+        if not self._trouble or time.monotonic() - self._wanted_at_s > _SAY_AGAIN_S:
+            return []
+        detail = f"node {self._for} needs a copy of this node's rows, which cannot be made: {self._trouble}"
+        return [("copies", False, detail)]
 
     def _made(self, path: Path) -> Offer:
-        check_room(self._directory, self._source.path.stat().st_size)
         index = self._source.snapshot_to(path, self._between)
         start = self._keeper.log_start(index)
         if start is None:

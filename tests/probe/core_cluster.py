@@ -132,7 +132,7 @@ class CoreNode:
         try:
             with contextlib.closing(Reader(self.state / STATE_FILE)) as reader:
                 return reader.applied_index()
-        except sqlite3.OperationalError:  # it is just being made
+        except (sqlite3.OperationalError, TypeError):  # it is just being made
             return 0
 
     @property

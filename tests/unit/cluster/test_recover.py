@@ -322,12 +322,14 @@ def test_a_node_of_an_earlier_epoch_gives_up_its_log_and_waits_for_rows(place: P
     assert give_way(place) is None
     epoch = recover.next_epoch(0)
     recover.write_later(place, Later(epoch=epoch, voters=("b", "a")))
+    (place / "log" / "diverged").write_text("why")
     assert give_way(place) == Later(epoch=epoch, voters=("b", "a"))
     assert give_way(place) is None
     meta, entries, stored = log_of(place)
     assert entries == []
     assert stored == epoch
-    assert meta == Meta(node="a", term=8, voters=("b",))
+    assert not (place / "log" / "diverged").exists()
+    assert meta == Meta(node="a", term=0, voters=("b",))
     assert set(rows(place)) == {"t0"}  # readable until the others come
     with contextlib.closing(Machine(place / "state.db")) as machine:
         assert machine.applied_index == 0

@@ -9,6 +9,7 @@ from typing import Any, BinaryIO
 
 import pytest
 
+from node.cluster import space
 from node.cluster.catchup import LogStart
 from node.cluster.fetch import Exchange, Fetcher, Ranges, RpcRanges
 from node.cluster.peers import Address, PeerNetwork
@@ -306,6 +307,19 @@ def test_nothing_is_begun_for_which_there_is_no_room(pair: Pair) -> None:
     fetcher.take("a", offer)
     until(lambda: pair.log.installed)
     assert len(whole.begun) == 1
+
+
+def test_a_copy_that_cannot_be_made_is_told(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(space, "free_bytes", lambda _path: 1000)
+        assert pair.copies.offer("b") is None
+        until(pair.copies.health)
+        ((_, ok, detail),) = pair.copies.health()
+        assert not ok
+        assert "node b needs" in detail
+        assert pair.leader_log.pins == []
+    pair.offer()
+    assert pair.copies.health() == []
 
 
 def test_the_speed_is_limited(pair: Pair) -> None:
