@@ -128,6 +128,7 @@ class Assembly:
             self._directory / "copies",
             on_restored=on_restored,
         )
+        consensus.members = lambda: [row.id for row in self._readers.reader().rows(NodeRow)]
         consensus.snapshots = Exchange(self._copies.offer, self._fetcher)
         self._standing = Standing(
             node_id=self._node_id,

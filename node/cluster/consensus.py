@@ -11,7 +11,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from node.cluster.catchup import Snapshots
@@ -69,6 +69,8 @@ class Consensus(Door):
         self.on_applied: Callable[[int], None] | None = None
         self.snapshots: Snapshots | None = None
         """Set before the start; without it a node that is too far behind stays behind."""
+        self.members: Callable[[], Iterable[str]] | None = None
+        """Set before the start: all nodes that may know the leader. Called in the loop thread, must be quick."""
         self._peers = peers
         self._machine = machine
         self._data_dir = data_dir
@@ -156,6 +158,7 @@ class Consensus(Door):
             undo.callback(wire.close)
         self._raft = RaftNode(self._machine, self._journal, settings, self, wire, poller)
         self._raft.links.snapshots = self.snapshots
+        self._raft.links.members = self.members
         self._changes = VoterChanges(self._raft)
         self._frontend = Frontend(
             self._socket_path, self._raft.poller, self._proposals, self._take_read

@@ -46,7 +46,7 @@ class LogMember(library.SyncObj):  # type: ignore[misc]
     @property
     def voters(self) -> set[str]:
         """Return the other nodes that have a vote."""
-        return {str(node.id) for node in self._SyncObj__otherNodes}
+        return {str(node.id) for node in self._SyncObj__otherNodes.copy()}
 
     @property
     def poller(self) -> Any:

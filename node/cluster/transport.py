@@ -8,6 +8,7 @@ library as disconnected for a while (parked), since the library would flood it i
 
 import logging
 import time
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import msgspec
@@ -23,6 +24,7 @@ from node.cluster.messages import Message
 from node.cluster.seams import Member, Wire
 
 _PARKED_S = 0.3
+_LOOK_AROUND_S = 3.0
 
 _log = logging.getLogger(__name__)
 
@@ -38,6 +40,9 @@ class RaftTransport(Transport):  # type: ignore[misc]
         self.stirred = False
         """Whether a message came in since the last step."""
         self.snapshots: Snapshots | None = None
+        self.members: Callable[[], Iterable[str]] | None = None
+        """Returns all nodes that may know the leader, for a node whose list of voters has grown old."""
+        self._look_around_s = 0.0
         self._member: Member | None = None
         self._voters: set[str] = set()
         self._learners: set[str] = set()
@@ -72,8 +77,21 @@ class RaftTransport(Transport):  # type: ignore[misc]
                 del self._parked[node_id]
                 if self.wire.is_up(node_id) and node_id not in self._choked:
                     self._onNodeConnected(Node(node_id))
+        if now_s >= self._look_around_s:
+            self._look_around_s = now_s + _LOOK_AROUND_S
+            self.wire.want(self._voters | self._strays())
         self.wire.tick(now_s, eager=eager)
         self.drained()
+
+    def _strays(self) -> set[str]:
+        """Return whom else to ask when no voter that this node knows leads."""
+        if self.members is None or self.member.leader_id is not None:
+            return set()
+        try:
+            return set(self.members())
+        except Exception:  # noqa: BLE001 - the voters that are known are still tried
+            _log.debug("The members cannot be looked up", exc_info=True)
+            return set()
 
     # -- what the library calls
 

@@ -467,6 +467,18 @@ def test_a_founder_follows_nobody(cluster: HandCluster) -> None:
     assert not cluster.waiting("a", "b", "response_vote")
 
 
+def test_without_a_leader_all_members_are_asked(three: HandCluster) -> None:
+    wanted: list[set[str]] = []
+    node = three.nodes["c"]
+    node.wire.want = wanted.append  # type: ignore[method-assign]
+    node.raft.links.members = lambda: ["d", "e"]
+    node.raft.links.tick(1e12, eager=False)
+    three.unlink("c", "a", "b")
+    pass_deadline(node)
+    node.raft.links.tick(2e12, eager=False)
+    assert wanted == [{"a", "b"}, {"a", "b", "d", "e"}]
+
+
 def test_messages_are_whole_frames(three: HandCluster) -> None:
     three.heartbeat("a")
     source, target, data = three.sent[0]
