@@ -19,7 +19,7 @@ TASKS: Mapping[str, str] = MappingProxyType(
         "evacuate": "rebuilding",
         "snapshot": "image_snapshot",
         "resize": "resize_migrating",
-        "confirm_resize": "",
+        "confirm_resize": "resize_confirming",
         "revert_resize": "resize_reverting",
         "rescue": "rescuing",
         "unrescue": "unrescuing",
@@ -88,7 +88,7 @@ def task_state(server: Server) -> str | None:
         return None
     if server.job_kind == "build":
         return server.job_step or ("scheduling" if not server.node_id else "spawning")
-    return TASKS.get(server.job_kind, server.job_kind) or None
+    return TASKS.get(server.job_kind, server.job_kind)
 
 
 def power_state(server: Server) -> int:

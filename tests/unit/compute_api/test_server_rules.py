@@ -18,11 +18,14 @@ from node.plugins.compute.server_rules import (
 from node.plugins.compute.tables import Server
 from node.sdk import Conflict
 
-HAVE = ("", "building", "active", "stopped", "paused", "suspended", "rescued", "error", "deleted")
+HAVE = (
+    "", "building", "active", "stopped", "paused", "suspended", "resized", "rescued", "shelved_offloaded",
+    "error", "deleted",
+)  # fmt: skip
 KINDS = ("build", *TASKS)
 STATUSES = {
     "ACTIVE", "BUILD", "SHUTOFF", "PAUSED", "SUSPENDED", "RESCUE", "ERROR", "DELETED", "REBOOT",
-    "HARD_REBOOT", "REBUILD",
+    "HARD_REBOOT", "REBUILD", "RESIZE", "VERIFY_RESIZE", "REVERT_RESIZE", "SHELVED_OFFLOADED",
 }  # fmt: skip
 
 
