@@ -231,6 +231,16 @@ def backend(cloud: Cloud, policies: dict[str, str]) -> Backend:
     )  # fmt: skip
 
 
+@pytest.mark.parametrize("fresh", [True, False])
+def test_rows_that_may_be_old_are_called_so(cloud: Cloud, fresh: bool) -> None:
+    import msgspec
+
+    some = msgspec.structs.replace(backend(cloud, {}), is_fresh=lambda _db: fresh)
+    client = falcon.testing.TestClient(build(some, [gadget.GADGETS]))
+    answer = client.simulate_get(GADGETS, headers={"X-Auth-Token": cloud.token()})
+    assert ("Stale" in answer.headers.get("warning", "")) is not fresh
+
+
 def test_a_store_that_cannot_be_opened_is_no_html_page(cloud: Cloud, tmp_path: Path) -> None:
     import msgspec
 

@@ -63,6 +63,17 @@ def test_restarts_under_load_lose_and_double_nothing(tmp_path: Path) -> None:
     assert sorted(acked) == sorted(machine.order)
 
 
+def test_a_read_is_fresh_when_there_is_a_leader_and_old_without_a_core(tmp_path: Path) -> None:
+    client = ProposalClient(tmp_path / "s")
+    assert not client.read_index(0.3)
+    consensus = started(tmp_path, LedgerMachine())
+    assert client.read_index(10)
+    client.propose(ledger_txn("x"), 10)  # reads and proposals share a connection
+    assert client.read_index(10)
+    consensus.stop()
+    client.close()
+
+
 def test_without_a_core_it_says_so_in_time(tmp_path: Path) -> None:
     begin = time.monotonic()
     with pytest.raises(Unavailable, match="may have been applied"):
