@@ -7,6 +7,8 @@ all threads that it starts. `eth0` is on the wire between the machines, `eth1` o
 import ctypes
 import os
 import secrets
+import socket
+import struct
 import subprocess
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +16,7 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from node.config import Config, NodeSection
+from node.plugins.network.drivers.namespaces import Namespaces
 from node.plugins.network.planes import Planes
 from node.plugins.network.section import NetworkSection
 from node.plugins.network.tables import Port, Subnet
@@ -24,6 +27,8 @@ from tests.netns.site import Guest, run
 
 _CLONE_NEWNET, _CLONE_NEWNS, _CLONE_FS = 0x40000000, 0x00020000, 0x00000200
 _MS_PRIVATE_ALL = (1 << 18) | (1 << 14)
+_ALL_PACKETS = 3
+_SOL_PACKET, _ADD_MEMBERSHIP, _PROMISCUOUS = 263, 1, 1
 OUTSIDE = "203.0.113.1"
 T = TypeVar("T")
 
@@ -241,23 +246,39 @@ class Fabric(Store):
 
 
 class Capture:
-    """Counts the packets that pass a link of the switch for as long as it is open."""
+    """What passes a link of the switch for as long as it is open; then `lines` holds what tcpdump makes of it.
+
+    The socket is ours: tcpdump's own would still hold packets back when it is told to end.
+    """
 
     def __init__(self, fabric: Fabric, link: str, *expression: str) -> None:
-        argv = ["ip", "netns", "exec", fabric.switch, "tcpdump", "-U", "-l", "-n", "-i", link]
-        self._process = subprocess.Popen(
-            [*argv, *expression], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
+        self._file = fabric.directory / "wire.pcap"
+        self._expression = expression
         self.lines: list[str] = []
 
+        def open_socket() -> socket.socket:
+            found = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(_ALL_PACKETS))
+            found.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 22)
+            found.bind((link, _ALL_PACKETS))
+            wish = struct.pack("=iHH8s", socket.if_nametoindex(link), _PROMISCUOUS, 0, b"")
+            found.setsockopt(_SOL_PACKET, _ADD_MEMBERSHIP, wish)
+            return found
+
+        self._socket = Namespaces(fabric.directory / "none").run(fabric.switch, open_socket)
+
     def __enter__(self) -> Self:
-        assert self._process.stderr is not None
-        for line in self._process.stderr:
-            if "listening on" in line:
-                break
         return self
 
     def __exit__(self, *_error: object) -> None:
-        self._process.terminate()
-        output, _errors = self._process.communicate(timeout=10)
-        self.lines = output.splitlines()
+        frames = [struct.pack("=IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 1 << 16, 1)]
+        with self._socket:
+            while True:
+                try:
+                    data = self._socket.recv(1 << 16, socket.MSG_DONTWAIT)
+                except BlockingIOError:
+                    break
+                frames.append(struct.pack("=IIII", 0, 0, len(data), len(data)) + data)
+        self._file.write_bytes(b"".join(frames))
+        argv = ["tcpdump", "-r", str(self._file), "-n", "-e", *self._expression]
+        done = subprocess.run(argv, capture_output=True, text=True, check=True)
+        self.lines = done.stdout.splitlines()

@@ -142,6 +142,10 @@ class Guest:
         output = self.run("ping", "-c", str(count), "-W", str(wait_s), address, ok=False)
         return " 0% packet loss" in output
 
+    def reaches(self, address: str, tries: int = 4) -> bool:
+        """Return whether an address answers before long: on a busy machine an answer may take seconds."""
+        return any(self.pings(address, wait_s=3) for _try in range(tries))
+
     def fetch(self, url: str, ok: bool = True) -> str:
         """Return what a URL holds."""
         return self.run("curl", "--noproxy", "*", "-sS", "-f", "-m", "5", url, ok=ok)

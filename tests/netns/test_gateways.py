@@ -51,20 +51,20 @@ def has_router(machine: Machine, router: Router) -> bool:
 
 def answers(fabric: Fabric, address: str = FLOATING) -> bool:
     """Return whether an address answers to the world outside."""
-    return " 0% packet loss" in fabric.outside("ping", "-c1", "-W1", address, ok=False)
+    return " 0% packet loss" in fabric.outside("ping", "-c1", "-W3", address, ok=False)
 
 
 def test_the_world_through_a_router_on_another_node(fabric: Fabric) -> None:
     one, two, three = fabric.machines
     subnet, router, guest, _fip = world(fabric)
     assert [has_router(machine, router) for machine in fabric.machines] == [True, False, False]
-    assert guest.pings(OUTSIDE)
+    assert guest.reaches(OUTSIDE)
     assert answers(fabric)
     other = fabric.on(three, subnet, "10.0.0.12", security_group_ids=(fabric.group().id,))
     fabric.settle()
     other.dhcp()
-    assert other.pings(OUTSIDE), "hidden behind the router's own address"
-    assert other.pings(FLOATING)
+    assert other.reaches(OUTSIDE), "hidden behind the router's own address"
+    assert other.reaches(FLOATING)
     table = fabric.ip("neigh", "show", FLOATING)
     gateway = fabric.db.must(Port, router.gateway_port_id)
     assert gateway.mac_address in table, "the gateway's node answers for the floating IP"
@@ -95,13 +95,13 @@ def test_servers_on_the_external_network(fabric: Fabric) -> None:
         for machine, number in ((one, 31), (two, 32))
     ]
     fabric.settle()
-    with Capture(fabric, "public", "-e") as wire:
+    with Capture(fabric, "public") as wire:
         for guest, number in zip(guests, (31, 32), strict=True):
             lease = guest.dhcp()
             assert lease["ip"] == f"203.0.113.{number}"
-            assert guest.pings(OUTSIDE)
-            assert guest.pings("203.0.113.2"), "the DHCP server of its own node"
-        assert guests[0].pings("203.0.113.32")
+            assert guest.reaches(OUTSIDE)
+            assert guest.reaches("203.0.113.2"), "the DHCP server of its own node"
+        assert guests[0].reaches("203.0.113.32")
     text = "\n".join(wire.lines)
     assert "ICMP echo" in text
     assert server.mac_address not in text, "every node has it: it must not be on the wire"
@@ -118,10 +118,10 @@ def test_two_networks_of_a_router_on_three_nodes(fabric: Fabric) -> None:
     fabric.settle()
     left.dhcp()
     right.dhcp()
-    assert left.pings("10.0.2.11")
-    assert right.pings("10.0.1.11")
+    assert left.reaches("10.0.2.11")
+    assert right.reaches("10.0.1.11")
     with Listener(left, 80):
-        assert right.connects("10.0.1.11", 80)
+        eventually(lambda: right.connects("10.0.1.11", 80), "no connection")
 
 
 def test_a_router_leaves_a_node_that_is_down(fabric: Fabric) -> None:
@@ -145,7 +145,7 @@ def test_a_router_leaves_a_node_that_is_down(fabric: Fabric) -> None:
     print(
         f"gap after the row: {time.monotonic() - decided_s:.2f} s of {time.monotonic() - begun_s:.2f} s"
     )
-    assert guest.pings(OUTSIDE)
+    assert guest.reaches(OUTSIDE)
     assert fabric.db.must(FloatingIp, fip.id).have == "active"
     ports = fabric.db.rows(Port, device_id=router.id)
     assert {port.node_id for port in ports} == {router.node_id}
@@ -157,11 +157,27 @@ def test_a_router_leaves_a_node_that_is_down(fabric: Fabric) -> None:
     one.cut(off=False)
     for _try in range(3):
         assert answers(fabric)
-        assert guest.pings(OUTSIDE)
+        assert guest.reaches(OUTSIDE)
     one.control.leased = True
     one.settle()
     assert not has_router(one, router)
     assert answers(fabric)
+
+
+def test_a_lease_that_comes_back_opens_the_gateway_again(fabric: Fabric) -> None:
+    one, *_others = fabric.machines
+    world(fabric)
+    assert answers(fabric)
+    one.control.leased = False
+    one.settle()
+    assert "hg" not in one.run("ip", "-o", "link", "show", "type", "veth")
+    assert not answers(fabric)
+    one.control.leased = True
+    one.settle()
+    assert not answers(fabric), "its rows may be old: it waits for a moment"
+    fabric.cloud.clock.advance(4)
+    one.settle()
+    eventually(lambda: answers(fabric), "the gateway stays closed")
 
 
 def test_maintenance_takes_routers_away_and_nothing_is_left(fabric: Fabric) -> None:
@@ -175,7 +191,7 @@ def test_maintenance_takes_routers_away_and_nothing_is_left(fabric: Fabric) -> N
     assert moved.node_id != one.node_id
     assert not has_router(one, router)
     assert answers(fabric)
-    assert guest.pings(OUTSIDE)
+    assert guest.reaches(OUTSIDE)
     assert one.tunnels() == [], "nothing of the network is on the first node any more"
     assert len(one.do(one.planes.inventory)["bridges"]) == 1, "the external network's"
 
