@@ -30,11 +30,10 @@ _STEADY_S = 30.0
 _GRACE_S = 20.0
 _REPORT_S = 60.0
 _PR_SET_PDEATHSIG = 1
-_MALLOC = {
-    "GLIBC_TUNABLES": "glibc.malloc.mmap_threshold=1048576:glibc.malloc.arena_max=2:glibc.malloc.hugetlb=1"
-}
-"""What a password hash takes (19 MiB) goes back to the system instead of staying in each thread's arena; in huge
-pages, as the page faults would cost half a hash."""
+_MALLOC = "glibc.malloc.mmap_threshold=1048576:glibc.malloc.arena_max=2"
+"""What a password hash takes (19 MiB) goes back to the system instead of staying in each thread's arena."""
+_HUGE = ":glibc.malloc.hugetlb=1"
+"""For the API, which hashes: page faults would cost half a hash. The core would only take some MiB more."""
 
 
 def run(config_path: Path | None) -> int:
@@ -116,7 +115,10 @@ class _Part:
         self._process = subprocess.Popen(
             self._argv,
             preexec_fn=_die_with_parent,  # noqa: PLW1509 - nothing else runs in the supervisor
-            env={**_MALLOC, **os.environ},
+            env={
+                "GLIBC_TUNABLES": _MALLOC + (_HUGE if self._name == "api" else ""),
+                **os.environ,
+            },
         )
         self._started_s = time.monotonic()
 
