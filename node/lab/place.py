@@ -86,18 +86,16 @@ class Place:
         return choice
 
     def choose_several(self, port: int | None, plain_port: int | None) -> Choice:
-        """Return the settings of this lab of several nodes, made at its first start; the nodes are not chosen yet."""
+        """Return the settings of this lab of several nodes; those of a first start are kept with the first node."""
         chosen = self.chosen()
         if chosen is not None:
             return chosen
-        choice = Choice(
+        return Choice(
             port=port or _PORTS[0],
             plain_port=plain_port or _PORTS[1],
             public_cidr=_free_network(_PUBLIC, step=256),
             under_cidr=_free_network(_UNDER, step=65536),
         )
-        self.keep(choice)
-        return choice
 
     def configure(self, choice: Choice) -> None:
         """Write the node's configuration, unless someone has written one."""
