@@ -6,15 +6,18 @@ shows here.
 
 import inspect
 import pickle
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pysyncobj.journal
+import pysyncobj.pickle
 import pysyncobj.syncobj
 import pytest
+from pysyncobj.config import SERIALIZER_STATE
 
 from node.testing.ledger import LedgerMachine
-from tests.unit.cluster.either import Made, One, Ours, maker
+from tests.unit.cluster.either import Made, One, Ours, Stock, maker
 
 BOTH = ("ours", pytest.param("stock", marks=pytest.mark.xfail(strict=True, raises=AssertionError)))
 
@@ -221,3 +224,60 @@ def acknowledge(leader: One, *, term: int | None = None) -> None:
 def close(one: One) -> None:
     ending: Callable[[], None] = one.close  # type: ignore[attr-defined]
     ending()
+
+
+def test_c_the_shipped_library_clears_a_log_that_its_dump_does_not_begin(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Why a start must find nothing to clear; `test_faults` has the same kill for ours."""
+    monkeypatch.setattr(pysyncobj.pickle, "load", pickle.load)  # ours refuses what dumps hold
+    place, left = tmp_path / "place", tmp_path / "left"
+    place.mkdir()
+
+    def started(at: Path) -> Stock:
+        files = {"journalFile": str(at / "journal"), "fullDumpFile": str(at / "dump")}
+        one = Stock(at, (), None, **files)
+        one.set_private("raftElectionDeadline", 0.0)
+        one.step()
+        return one
+
+    one = started(place)
+    for number in range(50):
+        one.write(f"id{number}")
+    one.step()
+    one.step()
+    one.log.forceLogCompaction()
+    one.step()  # the dump is in its place, the log not trimmed yet
+    for number in range(50):
+        one.write(f"later{number}")
+    one.private("serializer").checkSerializing = lambda: (SERIALIZER_STATE.SERIALIZING, None)
+    one.step()
+    one.step()
+    assert one.order[-1] == "later49"
+    shutil.copytree(place, left)
+    again = started(left)
+    again.step()
+    assert again.last_index <= 60  # of more than 100 that were applied
+    one.close()
+    again.close()
+
+
+def test_d_the_shipped_library_trims_by_writing_anew(tmp_path: Path) -> None:
+    """Why the log is rows; `test_faults` kills ours at each step of a trim."""
+    path = str(tmp_path / "journal")
+    journal = pysyncobj.journal.createJournal(path)
+    for index in range(1, 101):
+        journal.add(b"x", index, 1)
+    add, added = journal.add, []
+
+    def add_ten(*entry: object) -> None:
+        if len(added) == 10:
+            raise KeyboardInterrupt
+        added.append(entry)
+        add(*entry)
+
+    journal.add = add_ten
+    with pytest.raises(KeyboardInterrupt):
+        journal.deleteEntriesTo(10)
+    journal.flush()
+    assert len(pysyncobj.journal.createJournal(path)) == 10  # of 90 that should be left
