@@ -77,7 +77,7 @@ def health(control: "Control") -> Sequence[tuple[str, bool, str]]:  # type: igno
 
 @hookspec
 def metrics(control: "Control") -> Mapping[str, float]:  # type: ignore[empty-body]
-    """Return gauges by Prometheus name."""
+    """Return gauges by Prometheus name, which may carry labels: `jobs{kind="build"}`."""
 
 
 @hookspec(firstresult=True)

@@ -8,6 +8,7 @@ import tomllib
 from pathlib import Path
 from types import ModuleType
 
+import click
 import pytest
 
 from node import cli, hookspecs
@@ -85,7 +86,7 @@ def test_commands_in_documents_exist() -> None:
     for path in tracked("*.md", "docs/**/*.md"):
         for words in COMMAND.findall(path.read_text()):
             name = words.split()[0]
-            known = {*cli.main.commands, *cli.LATE_COMMANDS}
+            known = cli.main.list_commands(click.Context(cli.main))  # with those of plugins
             assert name in known, f"{where(path)}: hedgerow has no command {name}"
 
 
