@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from node.config import ApiSection, Config
+from node.config import ApiSection, ClusterSection, Config
 from node.doctor.check import Check, Needs
 from node.doctor.kernel import kernel_checks
 from node.doctor.machine import Machine
@@ -20,6 +20,8 @@ def needs_of(config: Config, *, is_running: bool = False) -> Needs:
     ports = [(api.listen, api.port)]
     if api.plain_port:
         ports.append(("127.0.0.1", api.plain_port))
+    cluster = config.section(ClusterSection)
+    ports += [(cluster.listen, port) for port in (cluster.port, cluster.data_port) if port]
     return Needs(state_dir=str(config.state_dir), ports=tuple(ports))
 
 

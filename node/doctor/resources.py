@@ -32,7 +32,7 @@ def _port(machine: Machine, address: str, port: int) -> Check:
         name=name,
         ok=False,
         detail=f"Cannot listen on {address}:{port}: {reason}",
-        mend=f"See who has it: ss -ltnp 'sport = :{port}'; or choose another port in [api]",
+        mend=f"See who has it: ss -ltnp 'sport = :{port}'; or choose another port in [api] or [cluster]",
     )
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from node.config import ApiSection, Config
+from node.config import ApiSection, ClusterSection, Config
 from node.doctor import Check, Needs, examine, needs_of
 from node.doctor.machine import LocalMachine, Output
 
@@ -138,6 +138,9 @@ def test_ports_come_from_the_configuration() -> None:
     config = Config({"api": ApiSection(listen="192.0.2.1", port=8443, plain_port=5000)})
     assert needs_of(config).ports == (("192.0.2.1", 8443), ("127.0.0.1", 5000))
     assert needs_of(config, is_running=True).ports == ()
+    cluster = ClusterSection(port=7444, data_port=7445, listen="192.0.2.2")
+    both = Config({"api": ApiSection(port=8443), "cluster": cluster})
+    assert needs_of(both).ports[1:] == (("192.0.2.2", 7444), ("192.0.2.2", 7445))
 
 
 def test_this_machine_answers_every_question() -> None:
