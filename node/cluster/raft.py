@@ -259,11 +259,13 @@ class RaftNode(LogMember):
         return Node(node_id) in self._SyncObj__raftMatchIndex
 
     def adopt_term(self, term: int) -> None:
-        """Follow in a later term."""
-        if term > self.term and not self.is_alone:
+        """Follow in a later term; a sole voter leads in the one after it."""
+        if term > self.term:
             self._SyncObj__setCurrentTerm(term, None)
             self._SyncObj__setState(ROLES.index("follower"))
             self._give_up_leader()
+            if self.is_alone:
+                self._SyncObj__raftElectionDeadline = 0.0
             self._postpone_election(time.monotonic() + self._SyncObj__generateRaftTimeout() / 2)
 
     def heard_leader(self) -> None:

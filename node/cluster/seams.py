@@ -104,7 +104,7 @@ class Member(Protocol):
         """Say whether the library keeps an index for a node."""
 
     def adopt_term(self, term: int) -> None:
-        """Follow in a later term."""
+        """Follow in a later term; a sole voter leads in the one after it."""
 
     def heard_leader(self) -> None:
         """Note a sign of life of the leader."""

@@ -302,7 +302,7 @@ class RaftTransport(Transport):  # type: ignore[misc]
 
     def _take_acknowledgement(self, node: Node, message: Message) -> None:
         member = self.member
-        if message["term"] > member.term and not member.is_alone:
+        if message["term"] > member.term:
             member.adopt_term(message["term"])
         elif (
             member.leads

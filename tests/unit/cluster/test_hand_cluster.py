@@ -460,11 +460,15 @@ def test_a_founder_follows_nobody(cluster: HandCluster) -> None:
     asked = {"term": 9, "last_log_index": 99, "last_log_term": 9}
     cluster.put("b", "a", {"type": "request_vote", **asked})
     cluster.put("b", "a", {"type": "pre_vote", "round": 1, **asked})
-    cluster.put("b", "a", {"type": "stale_term", "term": 9})
+    founder.raft.step()
     assert founder.raft.leads
     assert founder.raft.term == 1
     assert not any(m["granted"] for m in cluster.waiting("a", "b", "pre_vote_reply"))
     assert not cluster.waiting("a", "b", "response_vote")
+    cluster.put("b", "a", {"type": "stale_term", "term": 9})
+    founder.raft.step()
+    assert founder.raft.leads  # in a term that b follows
+    assert founder.raft.term == 10
 
 
 def test_without_a_leader_all_members_are_asked(three: HandCluster) -> None:
