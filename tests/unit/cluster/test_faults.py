@@ -317,5 +317,5 @@ def test_a_changed_library_is_refused() -> None:
     class Changed(library.SyncObj):
         pass
 
-    with pytest.raises(ClusterFault, match="lacks .*doApplyCommand"):
+    with pytest.raises(ClusterFault, match=r"lacks .*doApplyCommand"):
         check_library(sync_obj=type("SyncObj", (), {"__init__": Changed.__init__}))
