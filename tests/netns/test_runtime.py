@@ -131,7 +131,8 @@ def test_from_the_api_to_the_wire(site: Site, live: Live) -> None:
     fip = live.post("floatingips", "floatingip", floating_network_id=outer["id"], port_id=port.id)
 
     guest = Guest.__new__(Guest)
-    guest.site, guest.port, guest.namespace = site, port, f"hgt-{site.tag}-live"
+    guest.site, guest.port, guest.node = site, port, ()
+    guest.namespace = f"hgt-{site.tag}-live"
     run("ip", "netns", "add", guest.namespace)
     live.runtime.pause("network.ports", paused=True)
 
