@@ -10,6 +10,7 @@ import pytest
 
 from node.clock import SystemClock
 from node.config import load
+from node.control.gauges import reconciler_gauges
 from node.control.reconciler import Done, Reconciler
 from node.control.runtime import NodeControl, Runtime
 from node.errors import DiskFull, Unavailable
@@ -297,6 +298,27 @@ def test_a_lease_that_changes_is_heard_by_whom_it_matters_to(house: House) -> No
     assert house.control.lease_valid()
     house.control.lease = lambda: False
     assert not house.control.lease_valid()
+
+
+def test_what_was_made_is_listed_and_one_that_cannot_tell_is_named(house: House) -> None:
+    def world() -> dict[str, list[str]]:
+        return {"lamps": ["b", "a"]}
+
+    assert house.runtime.world() == {}, "what has not started has made nothing yet"
+    house.lamps.world = world  # type: ignore[method-assign]
+    house.lamps.listed = ["x"]
+    house.runtime.start()
+    until(lambda: house.lamps.seen == ["x"])
+    assert house.runtime.world() == {"lamps": ["a", "b"]}
+
+    def broken() -> dict[str, list[str]]:
+        raise OSError("dark")
+
+    house.lamps.world = broken  # type: ignore[method-assign]
+    assert house.runtime.world() == {"unknown": ["lamps: OSError: dark"]}
+    gauges = reconciler_gauges(house.runtime.state())
+    assert gauges['reconciler_looks{reconciler="lamps"}'] == 1
+    assert gauges['reconciler_failures{reconciler="lamps"}'] == 0
 
 
 def test_stop_waits_for_what_runs(house: House) -> None:
