@@ -18,7 +18,6 @@ ChangeError = Literal["", "not_leader", "busy", "unreachable", "denied", "timeou
 Callback = Callable[[ChangeError], None]
 
 _CHANGE_TIMEOUT_S = 15.0
-_TRANSFER_TIMEOUT_S = 3.0
 _REASONS: dict[int, ChangeError] = {
     FAIL_REASON.SUCCESS: "",
     FAIL_REASON.NOT_LEADER: "not_leader",
@@ -71,7 +70,7 @@ class VoterChanges:
         elif not any(map(self._raft.links.wire.is_up, self._raft.voters)):
             callback("unreachable")
         else:
-            self._transfer = callback, time.monotonic() + _TRANSFER_TIMEOUT_S, node_id
+            self._transfer = callback, time.monotonic() + self._raft.settings.hand_over_s, node_id
             self._raft.is_handing_over = True
 
     def tick(self) -> None:

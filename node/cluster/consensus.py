@@ -41,7 +41,6 @@ _STOP_GRACE_S = 5.0
 _READY_POLL_S = 0.25
 _EXIT_DISK_FAULT = 74
 _HOLD_S = 0.02
-_HAND_OVER_S = 2.0
 
 _log = logging.getLogger(__name__)
 
@@ -185,7 +184,7 @@ class Consensus(Door):
         """Let another voter lead before this node goes, so that nobody waits for an election."""
         done = threading.Event()
         self.transfer_leadership(None, lambda _: done.set())
-        done.wait(_HAND_OVER_S)
+        done.wait(self._settings.hand_over_s)
 
     def submit(self, txn: bytes, callback: Callable[[Answer], None]) -> None:
         """Propose from any thread of this process; the callback runs in the loop thread and must be short."""

@@ -29,7 +29,7 @@ class LogMember(library.SyncObj):  # type: ignore[misc]
     node_id: str
     journal: SqliteJournal
     links: RaftTransport
-    _settings: RaftSettings
+    settings: RaftSettings
     _SyncObj__selfNode: Node | None
     _SyncObj__changeClusterIDx: int | None
 
@@ -119,7 +119,7 @@ class LogMember(library.SyncObj):  # type: ignore[misc]
         """Make the library's lists hold exactly these voters."""
         if (self.node_id in voters) is not self.is_voter:
             self._SyncObj__selfNode = Node(self.node_id) if self.node_id in voters else None
-            self._SyncObj__raftElectionDeadline = time.monotonic() + self._settings.election_max_s
+            self._SyncObj__raftElectionDeadline = time.monotonic() + self.settings.election_max_s
         for node_id in voters - self.voters - {self.node_id}:
             self.links.forget_learner(node_id)
             super()._SyncObj__doChangeCluster(["add", node_id, Node(node_id)])

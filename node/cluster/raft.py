@@ -63,7 +63,7 @@ class RaftNode(LogMember):
         self.is_handing_over = False
         self._machine = machine
         self._watcher = watcher
-        self._settings = settings
+        self.settings = settings
         self._origin = secrets.randbits(63)
         self._prevotes = PreVotes((settings.election_min_s, settings.election_max_s))
         self._may_stand = False
@@ -99,7 +99,7 @@ class RaftNode(LogMember):
         """Say whether a majority of the voters follows one leader, as far as this node knows."""
         if not self.leads:
             return self.leader_id is not None and not self._prevotes.misses_leader(time.monotonic())
-        since_s = time.monotonic() - self._settings.leader_fallback_s
+        since_s = time.monotonic() - self.settings.leader_fallback_s
         answers = self._SyncObj__lastResponseTime
         count = sum(answers.get(Node(peer), 0.0) > since_s for peer in self.voters)
         return bool(1 + count > (len(self.voters) + 1) / 2)
@@ -209,7 +209,7 @@ class RaftNode(LogMember):
     def _mind_slowness(self, began_s: float) -> None:
         """Leave the leadership to others while this node's disk takes too long."""
         now_s = time.monotonic()
-        if now_s - began_s > self._settings.stall_s:
+        if now_s - began_s > self.settings.stall_s:
             self._prevotes.slow_until_s = now_s + _SLOW_FOR_S
             self.links.wire.refresh(now_s)
             if self.leads and self.voters:

@@ -33,6 +33,8 @@ class RaftSettings(msgspec.Struct, frozen=True, kw_only=True):
     """After so long without a majority's answers a leader is none any more."""
     stall_s: float = 1.0
     """A sync of the log that takes longer makes this node leave the leadership to others for a while."""
+    hand_over_s: float = 2.5
+    """How long a leader tries to have another one lead, and takes no proposals meanwhile."""
     read_patience_s: float = 5.0
     """How long a read waits for a leader before it is told that it may be old."""
     epoch: int = 0
