@@ -2,12 +2,14 @@
 
 import time
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
 from node.errors import NodeError
 from node.lab import process
 from node.lab.client import Rest
+from node.observe.admin import ask
 from node.testing.running_cluster import RunningCluster
 from node.testing.running_lab import wait_until
 
@@ -101,3 +103,22 @@ def test_a_node_that_is_cut_off_takes_no_writes_and_loses_none(cluster: RunningC
         timeout_s=60,
     )
     cluster.agree()
+
+
+def members(cluster: RunningCluster) -> set[str]:
+    """Return the names of the members."""
+    listed: Any = ask(cluster.place(cluster.names[0]).state, "node_list")
+    return {node["name"] for node in listed if node["standing"] == "member"}
+
+
+def test_a_node_is_added_and_taken_out_for_good(cluster: RunningCluster) -> None:
+    before = members(cluster)
+    create(cluster, cluster.names[0], "before-it-came")
+    cluster.lab("add")
+    added = cluster.names[-1]
+    assert "before-it-came" in names_seen(cluster, added)
+    assert members(cluster) == {*before, added}
+    cluster.agree()
+    cluster.lab("remove", added)
+    cluster.on(cluster.names[0], "hedgerow", "node", "remove", added)
+    wait_until("it is out", lambda: members(cluster) == before, timeout_s=60)
