@@ -17,6 +17,7 @@ from node.state.txn import Define, Txn, encode_entry, encode_txn, put
 from tests.unit.cluster.catching_up import Cluster, Thing, Whole, define, until
 
 pytestmark = pytest.mark.timeout(240)
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture
@@ -225,7 +226,7 @@ def test_a_store_that_is_killed_amid_its_replacement_is_the_old_or_the_new_one(
             file.unlink()
         shutil.copy(tmp_path / "old", target)
         argv = [sys.executable, "-c", KILLED, str(target), str(tmp_path / "copy")]
-        with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as child:
+        with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, cwd=ROOT) as child:
             assert child.stdout is not None
             assert child.stdout.readline() == "begin\n"
             if delay_s > 1:
@@ -236,3 +237,51 @@ def test_a_store_that_is_killed_amid_its_replacement_is_the_old_or_the_new_one(
         seen.add(known[store.digest()])
         store.close()
     assert "new" in seen
+
+
+READS = """
+import sys
+from pathlib import Path
+from node.state.reader import Reader
+from tests.unit.cluster.catching_up import Thing
+reader = Reader(Path(sys.argv[1]))
+seen = 0
+while not Path(sys.argv[2]).exists():
+    with reader.snapshot():
+        rows = reader.rows(Thing)
+        kinds = {row.id[:5] for row in rows}
+        assert len(kinds) == 1 and len(rows) in (40, 1200), (kinds, len(rows))
+    seen += 1
+    if seen == 1:
+        print("begun", flush=True)
+print(seen, flush=True)
+"""
+
+
+def test_readers_of_other_processes_go_on_while_the_rows_grow_and_shrink(tmp_path: Path) -> None:
+    def filled(name: str, rows: int) -> Machine:
+        store = Machine(tmp_path / name)
+        made = [put(Thing(id=f"{name}-{n}", text=f"{n:04000d}")) for n in range(rows)]
+        for op in (Define(Thing.__table__), *made):
+            txn = encode_txn(Txn(request_id=RandomIds().uuid(), ops=(op,)))
+            store.apply(store.applied_index + 1, encode_entry([txn]))
+        return store
+
+    for name, rows in (("large", 1200), ("small", 40)):
+        source = filled(name, rows)
+        source.snapshot_to(tmp_path / f"{name}.copy")
+        source.close()
+    target = Machine(tmp_path / "target")
+    target.restore_from(tmp_path / "small.copy")
+    argv = [sys.executable, "-c", READS, str(tmp_path / "target"), str(tmp_path / "end")]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, cwd=ROOT) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == "begun\n"
+        for name in ("large", "small") * 4:
+            target.disown()
+            target.restore_from(tmp_path / f"{name}.copy")
+            target.checkpoint()
+        (tmp_path / "end").touch()
+        assert int(child.stdout.readline()) >= 1
+    assert child.returncode == 0
+    target.close()
