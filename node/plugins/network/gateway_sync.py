@@ -93,12 +93,10 @@ class GatewaySync(Reconciler):
 
     def _look_at_fence(self) -> Done:
         closed = self._fence.closed()
-        if closed and not self._was_closed:
-            log.warning("this node has no lease: its routers' gateways are closed")
         if closed:
             for name in self._links.names():
-                if name.startswith("hg") and is_ours(name):
-                    self._links.remove(name)
+                if name.startswith("hg") and is_ours(name) and self._links.remove(name):
+                    log.warning("this node has no lease: the gateway %s is closed", name)
         elif self._was_closed:
             for router in self.control.db.rows(Router, node_id=self.control.node_id):
                 self.control.wake("network.routers", router.id)
