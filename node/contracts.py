@@ -117,6 +117,16 @@ class ImageFacts(Frozen):
     """Projects that a shared image is offered to."""
 
 
+class ImageChange(Frozen):
+    """What `image_change` is to do."""
+
+    path: Path | None = None
+    """A local file, a copy of which becomes the image's data; None: delete the image."""
+    disk_format: str = ""
+    only_without_data: bool = True
+    """Delete the image only while it has no data: what was to become its data will not come."""
+
+
 class ImageSource(Frozen):
     """A local, complete, verified file with an image's data."""
 

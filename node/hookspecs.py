@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 
 if TYPE_CHECKING:
-    from pathlib import Path
 
     import click
 
@@ -94,17 +93,13 @@ def port_plan(ctx: "Context", request: Any) -> Any:
 
 
 @hookspec(firstresult=True)
-def port_release(
-    db: "Reader", server_id: str, now_us: int, port_ids: Sequence[str] | None
+def port_bind(
+    db: "Reader", server_id: str, node_id: str | None, now_us: int, port_ids: Sequence[str] | None
 ) -> "Sequence[AnyOp] | None":
-    """Return operations that unbind or delete ports of a server: all of one that is being deleted, or these."""
+    """Return operations that bind ports of a server (None: all of them) to another node, with "" to none for now.
 
-
-@hookspec(firstresult=True)
-def port_move(
-    db: "Reader", server_id: str, node_id: str, now_us: int
-) -> "Sequence[AnyOp] | None":
-    """Return operations that bind the ports of a server to another node, or with "" to none."""
+    Without a node (None) they leave the server: those made for it are deleted, others are given back unbound.
+    """
 
 
 @hookspec(firstresult=True)
@@ -132,18 +127,11 @@ def image_open(control: "Control", image_id: str) -> Any:
 
 
 @hookspec(firstresult=True)
-def image_store(
-    control: "Control", image_id: str, path: "Path | None", disk_format: str
-) -> bool | None:
-    """Make a copy of a local file the data of a registered image; no path: give the image up.
+def image_change(control: "Control", image_id: str, change: Any) -> bool | None:
+    """Carry out an ImageChange (see node.contracts): give a registered image its data, or delete it.
 
-    True when there is nothing more to do: the image has its data, or was deleted meanwhile.
+    True when there is nothing more to do: it was done, or the image was deleted meanwhile.
     """
-
-
-@hookspec(firstresult=True)
-def image_drop(control: "Control", image_id: str) -> bool | None:
-    """Delete an image that a server was shelved as; True when it is gone, or was already."""
 
 
 @hookspec(firstresult=True)

@@ -8,6 +8,7 @@ from node.cluster.operator import Operator, operator
 from node.config import ApiSection, Config, NodeSection
 from node.contracts import (
     FixedIp,
+    ImageChange,
     ImageFacts,
     ImageSource,
     PortPlan,
@@ -85,6 +86,7 @@ __all__ = [
     "Frozen",
     "Gone",
     "Ids",
+    "ImageChange",
     "ImageFacts",
     "ImageSource",
     "InnerAnswer",

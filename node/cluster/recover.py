@@ -316,7 +316,9 @@ def _make_table(db: sqlite3.Connection) -> None:
 
 
 def _epoch(db: sqlite3.Connection) -> int:
-    _make_table(db)
+    """Return the epoch; writes nothing, as a node starts on a full disk too."""
+    if not db.execute("SELECT 1 FROM sqlite_schema WHERE name='epoch'").fetchone():
+        return 0
     found = db.execute("SELECT value FROM epoch").fetchone()
     return int(found[0]) if found else 0
 

@@ -83,9 +83,10 @@ class PlaneWorld:
         return {server_id: self.ports.get(server_id, []) for server_id in server_ids}
 
     @hookimpl
-    def port_release(self, server_id: str) -> Sequence[AnyOp]:
+    def port_bind(self, server_id: str, node_id: str | None) -> Sequence[AnyOp]:
         """Note that a server's ports are released."""
-        self.released.append(server_id)
+        if node_id is None:
+            self.released.append(server_id)
         return []
 
     @hookimpl

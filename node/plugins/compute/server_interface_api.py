@@ -17,6 +17,7 @@ from node.plugins.compute.faults import field_error, unexpected
 from node.plugins.compute.server_action_api import new_action
 from node.plugins.compute.server_address_api import interface_view
 from node.plugins.compute.server_lookup import find, ports_of
+from node.plugins.compute.server_ops import bind_ops
 from node.plugins.compute.server_rules import RULES
 from node.plugins.compute.tables import Server
 from node.sdk import (
@@ -140,9 +141,7 @@ def detach(ctx: Context, server_id: str, port_id: str) -> None:
         server_rules.check_state(server, RULES["detach_interface"])
         if all(port.id != port_id for port in ports_of(ctx, [server]).get(server.id, [])):
             raise NotFound(f"Instance {server_id} does not have a port with id {port_id}")
-        ops: list[AnyOp] = ctx.hook.port_release(
-            db=ctx.db, server_id=server.id, now_us=ctx.now(), port_ids=[port_id]
-        )
+        ops = bind_ops(ctx.hook, ctx.db, server, None, ctx.now(), [port_id])
         kept = [other for other in server.port_ids if other != port_id]
         action = new_action(ctx, server, "detach_interface", done=True)
         change = patch(Server, server.id, port_ids=kept, updated_at=ctx.now())

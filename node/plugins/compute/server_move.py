@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from node.plugins.compute.server_ops import claim_ops, held_flavor
+from node.plugins.compute.server_ops import bind_ops, claim_ops, held_flavor
 from node.plugins.compute.server_placement import Place, Placer, place
 from node.plugins.compute.tables import Server, ServerGroup
 from node.sdk import AnyOp, Reader, check, patch
@@ -34,7 +34,7 @@ def move_ops(
     if server.node_id:
         ops += claim_ops(server.node_id, held_flavor(server), -1, {})
     ops += claim_ops(found.node.id, held_flavor(server), 1, found.limits)
-    ops += hook.port_move(db=db, server_id=server.id, node_id=found.node.id, now_us=now_us) or ()
+    ops += bind_ops(hook, db, server, found.node.id, now_us)
     changes = {"node_id": found.node.id, "updated_at": now_us, **fields}
     ops.append(patch(Server, server.id, **changes))
     return ops
@@ -43,7 +43,7 @@ def move_ops(
 def leave_ops(hook: Any, db: Reader, server: Server, now_us: int) -> list[AnyOp]:
     """Return the operations by which a server leaves its node for none."""
     ops = claim_ops(server.node_id, held_flavor(server), -1, {})
-    ops += hook.port_move(db=db, server_id=server.id, node_id="", now_us=now_us) or ()
+    ops += bind_ops(hook, db, server, "", now_us)
     ops.append(patch(Server, server.id, node_id="", requested_node="", updated_at=now_us))
     return ops
 

@@ -203,6 +203,21 @@ def _finish(action: ServerAction, node_id: str, now_us: int, fault: str, details
     )
 
 
+def bind_ops(
+    hook: Any,
+    db: Reader,
+    server: Server,
+    node_id: str | None,
+    now_us: int,
+    port_ids: Sequence[str] | None = None,
+) -> Sequence[AnyOp]:
+    """Return the operations that bind a server's ports to a node ("": to none), or None: take them from it."""
+    planned: Sequence[AnyOp] | None = hook.port_bind(
+        db=db, server_id=server.id, node_id=node_id, now_us=now_us, port_ids=port_ids
+    )
+    return planned or ()
+
+
 def release_ops(db: Reader, hook: Any, server: Server, now_us: int) -> list[AnyOp]:
     """Return the operations that end a server for good: commit them with frees=True.
 
@@ -215,10 +230,7 @@ def release_ops(db: Reader, hook: Any, server: Server, now_us: int) -> list[AnyO
         ops += quota_ops(server.project_id, held_flavor(server), -1, {})
         if server.node_id:
             ops += claim_ops(server.node_id, held_flavor(server), -1, {})
-    released: Sequence[AnyOp] | None = hook.port_release(
-        db=db, server_id=server.id, now_us=now_us, port_ids=None
-    )
-    ops += released or []
+    ops += bind_ops(hook, db, server, None, now_us)
     ops += [
         _finish(action, server.node_id, now_us, "", "")
         for action in db.rows(ServerAction, server_id=server.id)

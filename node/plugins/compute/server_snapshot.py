@@ -10,7 +10,7 @@ from node.plugins.compute import disk, names
 from node.plugins.compute.disk import DiskError
 from node.plugins.compute.drivers.hypervisor import Hypervisor
 from node.plugins.compute.tables import Server
-from node.sdk import Control
+from node.sdk import Control, ImageChange
 
 
 class ServerSnapshots:
@@ -26,14 +26,11 @@ class ServerSnapshots:
         Raises:
             DiskError: it cannot be done; the image is given up.
         """
-        image_id = server.job_data.get("image_id", "")
         whole = names.disk_path(self._control.config.state_dir, server.id).with_name("snapshot")
         try:
             if not whole.exists():
                 self._flatten(server, whole)
-            self._control.hook.image_store(
-                control=self._control, image_id=image_id, path=whole, disk_format="qcow2"
-            )
+            self._change(server, ImageChange(path=whole, disk_format="qcow2"))
         except DiskError:
             self.give_up(server)
             raise
@@ -43,17 +40,15 @@ class ServerSnapshots:
 
     def give_up(self, server: Server) -> None:
         """Delete the image that the server's job names: its data will not come."""
-        self._control.hook.image_store(
-            control=self._control,
-            image_id=server.job_data.get("image_id", ""),
-            path=None,
-            disk_format="",
-        )
+        self._change(server, ImageChange())
 
     def drop(self, server: Server) -> None:
         """Delete the image of a server that was shelved and lives from a disk again."""
+        self._change(server, ImageChange(only_without_data=False))
+
+    def _change(self, server: Server, change: ImageChange) -> None:
         image_id = server.job_data.get("image_id", "")
-        self._control.hook.image_drop(control=self._control, image_id=image_id)
+        self._control.hook.image_change(control=self._control, image_id=image_id, change=change)
 
     def _flatten(self, server: Server, whole: Path) -> None:
         root = names.disk_path(self._control.config.state_dir, server.id)

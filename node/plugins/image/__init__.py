@@ -1,7 +1,6 @@
 """The image service: Glance v2 over files of the nodes."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from node.plugins.image import copy_rules, local_data, service
 from node.plugins.image.copy_sync import ImageCopySync, mark_used
@@ -12,6 +11,7 @@ from node.plugins.image.tables import Image, ImageCopy, ImageMember, ImageTask
 from node.sdk import (
     Control,
     Frozen,
+    ImageChange,
     ImageFacts,
     ImageSource,
     NodeRow,
@@ -95,19 +95,14 @@ def image_open(control: Control, image_id: str) -> ImageSource | None:
 
 
 @hookimpl
-def image_store(control: Control, image_id: str, path: Path | None, disk_format: str) -> bool:
-    """Make a local file the data of an image, or give the image up."""
-    if path is None:
+def image_change(control: Control, image_id: str, change: ImageChange) -> bool:
+    """Make a local file the data of an image, or delete the image."""
+    if change.path is not None:
+        local_data.store(control, image_id, change.path, change.disk_format)
+    elif change.only_without_data:
         local_data.drop(control, image_id, local_data.WITHOUT_DATA)
     else:
-        local_data.store(control, image_id, path, disk_format)
-    return True
-
-
-@hookimpl
-def image_drop(control: Control, image_id: str) -> bool:
-    """Delete an image."""
-    local_data.drop(control, image_id, local_data.ANY)
+        local_data.drop(control, image_id, local_data.ANY)
     return True
 
 

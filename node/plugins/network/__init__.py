@@ -41,17 +41,13 @@ def port_plan(ctx: Context, request: PortRequest) -> PortPlan:
 
 
 @hookimpl
-def port_release(
-    db: Reader, server_id: str, now_us: int, port_ids: Sequence[str] | None
+def port_bind(
+    db: Reader, server_id: str, node_id: str | None, now_us: int, port_ids: Sequence[str] | None
 ) -> Sequence[AnyOp]:
-    """Release the ports of a server, or some of them."""
-    return server_ports.release_ports(db, server_id, now_us, port_ids)
-
-
-@hookimpl
-def port_move(db: Reader, server_id: str, node_id: str, now_us: int) -> Sequence[AnyOp]:
-    """Bind a server's ports to another node."""
-    return server_ports.move_ops(db, server_id, node_id, now_us)
+    """Bind a server's ports to another node, or take them from it."""
+    if node_id is None:
+        return server_ports.release_ports(db, server_id, now_us, port_ids)
+    return server_ports.move_ops(db, server_id, node_id, now_us, port_ids)
 
 
 @hookimpl

@@ -220,11 +220,15 @@ def unbind_ops(port: Port, now_us: int) -> list[AnyOp]:
     ]
 
 
-def move_ops(db: Reader, server_id: str, node_id: str, now_us: int) -> list[AnyOp]:
-    """Return the operations that bind the ports of a server to another node; "" is none."""
+def move_ops(
+    db: Reader, server_id: str, node_id: str, now_us: int, port_ids: Sequence[str] | None = None
+) -> list[AnyOp]:
+    """Return the operations that bind the ports of a server, or these, to another node; "" is none."""
     node = db.get(NodeRow, node_id) if node_id else None
     ops: list[AnyOp] = []
     for port in server_rows(db, [server_id]):
+        if port_ids is not None and port.id not in port_ids:
+            continue
         fields = {
             "node_id": node_id,
             "binding_host": node.name if node else "",

@@ -65,16 +65,14 @@ class FakeNetwork:
         return PortPlan(ops=tuple(ops), port_ids=tuple(ids), created=(True,) * len(ids))
 
     @hookimpl
-    def port_release(
-        self, db: sdk.Reader, server_id: str, port_ids: Sequence[str] | None
+    def port_bind(
+        self, db: sdk.Reader, server_id: str, node_id: str | None, port_ids: Sequence[str] | None
     ) -> list[Any]:
         ports = db.rows(ServerPort, server_id=server_id)
-        return [sdk.delete(ServerPort, p.id) for p in ports if port_ids is None or p.id in port_ids]
-
-    @hookimpl
-    def port_move(self, db: sdk.Reader, server_id: str, node_id: str) -> list[Any]:
-        ports = db.rows(ServerPort, server_id=server_id)
-        return [sdk.patch(ServerPort, port.id, node_id=node_id) for port in ports]
+        meant = [port.id for port in ports if port_ids is None or port.id in port_ids]
+        if node_id is None:
+            return [sdk.delete(ServerPort, one) for one in meant]
+        return [sdk.patch(ServerPort, one, node_id=node_id) for one in meant]
 
     @hookimpl
     def port_states(self, db: sdk.Reader, server_ids: Sequence[str]) -> dict[str, list[PortState]]:

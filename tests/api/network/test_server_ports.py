@@ -77,7 +77,7 @@ def test_ports_are_made_bound_and_go_with_the_server(ctx: Context, member: Calle
     assert _states(ctx, "server-2") == {"server-2": []}
     ctx.commit([patch(Port, first.id, have="active")])
     assert _states(ctx, "server-1")["server-1"][0].plugged
-    ctx.commit(network.port_release(ctx.db, "server-1", ctx.now(), None), frees=True)
+    ctx.commit(network.port_bind(ctx.db, "server-1", None, ctx.now(), None), frees=True)
     assert ctx.db.rows(IpAllocation, port_id=list(plan.port_ids)) == []
     assert ctx.db.counter("quota:project-1:port") == 0
 
@@ -96,7 +96,7 @@ def test_an_own_port_is_bound_and_given_back(ctx: Context, member: Caller) -> No
     )
     with pytest.raises(Conflict):
         _plan(ctx, PortWish(port_id=port["id"]), server_id="server-2")
-    ctx.commit(network.port_release(ctx.db, "server-1", ctx.now(), None), frees=True)
+    ctx.commit(network.port_bind(ctx.db, "server-1", None, ctx.now(), None), frees=True)
     row = ctx.db.must(Port, port["id"])
     assert (row.device_id, row.node_id, row.binding_host) == ("", "", "")
 
@@ -152,5 +152,5 @@ def test_floating_ips_are_told(ctx: Context, member: Caller, public: dict[str, A
     state = _states(ctx, "server-1")["server-1"][0]
     assert state.floating_ips == (floating["floating_ip_address"],)
     assert state.floating_of == (state.fixed_ips[0].address,)
-    ctx.commit(network.port_release(ctx.db, "server-1", ctx.now(), None), frees=True)
+    ctx.commit(network.port_bind(ctx.db, "server-1", None, ctx.now(), None), frees=True)
     assert ctx.db.must(FloatingIp, floating["id"]).port_id == ""
