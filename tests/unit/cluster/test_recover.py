@@ -355,3 +355,13 @@ def test_a_kill_while_giving_way_is_made_good(
         assert give_way(here) is None
         meta, entries, epoch = log_of(here)
         assert (meta.voters, entries, epoch) == (("b",), [], later.epoch)
+
+
+def test_to_ask_for_the_epoch_writes_nothing(tmp_path: Path) -> None:
+    """A node asks at each start, on a full disk too."""
+    log = tmp_path / "log"
+    log.mkdir()
+    open_file(log / "journal.db").close()
+    before = (log / "journal.db").read_bytes()
+    assert epoch_of(tmp_path) == 0
+    assert (log / "journal.db").read_bytes() == before
