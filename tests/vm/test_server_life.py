@@ -103,7 +103,7 @@ def test_libvirtd_killed_in_the_middle_of_a_start(node: LiveNode, delay_s: float
     server_id = node.create()
     time.sleep(delay_s)
     os.kill(node.libvirtd_pid(), signal.SIGKILL)
-    node.wait_for(server_id, "active")
+    node.wait_for(server_id, "active", 150)  # the next libvirtd may wait half a minute for the cut-off guest
     node.wait_for_mark(server_id, "GUEST: init")
     assert node.row(server_id).have == "active"
     assert len(node.qemus()) == 1
@@ -117,6 +117,15 @@ def test_a_libvirtd_that_hangs_is_replaced(node: LiveNode) -> None:
     node.job(server_id, "pause")
     node.wait_for(server_id, "paused", 90)
     assert node.libvirtd_pid() not in {0, hanging}
+
+
+def test_a_guest_that_hangs_while_libvirtd_starts_ends_all_the_same(node: LiveNode) -> None:
+    server_id = node.create()
+    node.wait_for(server_id, "active")
+    os.kill(next(iter(node.qemus())), signal.SIGSTOP)
+    os.kill(node.libvirtd_pid(), signal.SIGKILL)
+    node.delete(server_id)
+    assert not node.qemus()
 
 
 def test_what_the_guest_and_qemu_do_is_seen(node: LiveNode) -> None:

@@ -163,6 +163,17 @@ class LibvirtDaemon:
         """Kill the processes of guests that libvirt does not run (any more); return how many there were."""
         return end_guests(self.root, name)
 
+    def disown(self, name: str) -> None:
+        """End a guest that this daemon waits for in vain: with its process, and with what is known of its run.
+
+        A daemon that was killed in the middle of a start leaves such a guest to the next one, which waits for its
+        monitor for minutes. This daemon is killed, as only a fresh one forgets; other guests go on.
+        """
+        self.end_guests(name)
+        self.kill()
+        for leftover in (self.root / "run" / "qemu").glob(f"{name}.*"):
+            leftover.unlink(missing_ok=True)
+
     def forget_log(self, domain: str) -> None:
         """Remove what QEMU said as a domain; libvirt never does."""
         (self.root / "log" / "qemu" / f"{domain}.log").unlink(missing_ok=True)

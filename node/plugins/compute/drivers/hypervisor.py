@@ -11,6 +11,10 @@ class HypervisorRefused(NodeError):
     """The hypervisor says no to this domain: trying again as it is would not help."""
 
 
+class GuestStuck(HypervisorRefused):
+    """libvirt itself waits for the guest, and lets nobody else at it."""
+
+
 class HypervisorGone(Unavailable):
     """The hypervisor does not answer now."""
 

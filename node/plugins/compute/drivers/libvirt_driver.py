@@ -17,6 +17,7 @@ from node.plugins.compute.domain_xml import DomainPlan, InterfacePlan, domain_xm
 from node.plugins.compute.drivers import libvirt_devices
 from node.plugins.compute.drivers.hypervisor import (
     DomainState,
+    GuestStuck,
     HypervisorGone,
     HypervisorRefused,
 )
@@ -121,7 +122,9 @@ class LibvirtHypervisor:
         try:
             self._domain("destroy", server_id, _when_active(lambda d: d.destroy()), 60.0)
         except HypervisorRefused as error:
-            # A process that does not die yet, or libvirt at work on its death: look again.
+            if isinstance(error, GuestStuck):
+                self._daemon.disown(instance_name(server_id))
+            # Else a process that does not die yet, or libvirt at work on its death. Look again.
             raise HypervisorGone(f"the guest does not end: {error.message}") from error
 
     def pause(self, server_id: str) -> None:
@@ -181,7 +184,9 @@ class LibvirtHypervisor:
             if _is_broken(error):
                 self._forget(connection)
                 raise HypervisorGone(f"The connection to libvirtd broke ({what})") from error
-            raise HypervisorRefused(error.get_error_message() or str(error)) from error
+            is_stuck = error.get_error_code() == libvirt.VIR_ERR_OPERATION_TIMEOUT
+            kind = GuestStuck if is_stuck else HypervisorRefused
+            raise kind(error.get_error_message() or str(error)) from error
 
     def _connected(self) -> Any:
         with self._lock:
