@@ -10,6 +10,7 @@ from msgspec import UNSET, UnsetType
 from node.plugins.compute import server_rules
 from node.plugins.compute.checks import is_uuid
 from node.plugins.compute.neutron import listed, neutron
+from node.plugins.compute.server_action_route import server_action
 from node.plugins.compute.server_lookup import find as find_server
 from node.sdk import BadRequest, Conflict, Context, Frozen, NotFound, Route
 
@@ -237,19 +238,6 @@ def _old(method: str, path: str, handler: Any, status: int = 200, body: Any = No
     )
 
 
-def _action(name: str, handler: Any, policy: str, body: Any) -> Route:
-    return Route(
-        method="POST",
-        path="/v2.1/servers/{server_id}/action",
-        action=name,
-        handler=handler,
-        policy=policy,
-        body=body,
-        status=202,
-        until="2.43",
-    )
-
-
 ROUTES = (
     _old("GET", "os-networks", networks),
     _old("GET", "os-networks/{network_id}", network),
@@ -260,8 +248,8 @@ ROUTES = (
     _old("POST", "os-floating-ips", create, body=Pool | None),
     _old("GET", "os-floating-ips/{floating_ip_id}", show),
     _old("DELETE", "os-floating-ips/{floating_ip_id}", delete, 202),
-    _action("addFloatingIp", add_floating, _POLICY, AddFloating),
-    _action("removeFloatingIp", remove_floating, _POLICY, RemoveFloating),
-    _action("addFixedIp", add_fixed, _MULTINIC, AddFixed),
-    _action("removeFixedIp", remove_fixed, _MULTINIC, RemoveFixed),
+    server_action("addFloatingIp", add_floating, _POLICY, AddFloating, until="2.43"),
+    server_action("removeFloatingIp", remove_floating, _POLICY, RemoveFloating, until="2.43"),
+    server_action("addFixedIp", add_fixed, _MULTINIC, AddFixed, until="2.43"),
+    server_action("removeFixedIp", remove_fixed, _MULTINIC, RemoveFixed, until="2.43"),
 )

@@ -12,6 +12,7 @@ from node.plugins.compute import listing
 from node.plugins.compute.checks import integer, is_uuid
 from node.plugins.compute.neutron import listed, neutron
 from node.plugins.compute.security_group_view import group_view, rule_view
+from node.plugins.compute.server_action_route import server_action
 from node.plugins.compute.server_lookup import find as find_server
 from node.sdk import BadRequest, Conflict, Context, Frozen, NotFound, Route
 
@@ -251,18 +252,6 @@ def _old(method: str, path: str, handler: Any, status: int = 200, body: Any = No
     )
 
 
-def _action(name: str, handler: Any, verb: str) -> Route:
-    return Route(
-        method="POST",
-        path="/v2.1/servers/{server_id}/action",
-        action=name,
-        handler=handler,
-        policy=f"{_POLICY}:{verb}",
-        body=GroupName,
-        status=202,
-    )
-
-
 ROUTES = (
     _old("GET", "os-security-groups", index),
     _old("POST", "os-security-groups", create, body=GroupBody),
@@ -277,6 +266,6 @@ ROUTES = (
         handler=of_server,
         policy=f"{_POLICY}:list",
     ),
-    _action("addSecurityGroup", add, "add"),
-    _action("removeSecurityGroup", remove, "remove"),
+    server_action("addSecurityGroup", add, f"{_POLICY}:add", GroupName),
+    server_action("removeSecurityGroup", remove, f"{_POLICY}:remove", GroupName),
 )

@@ -10,6 +10,7 @@ import msgspec
 
 from node.plugins.compute import server_peer_api, server_rules
 from node.plugins.compute.checks import integer
+from node.plugins.compute.server_action_route import server_action
 from node.plugins.compute.server_lookup import find
 from node.plugins.compute.server_ops import action_id, job_ops
 from node.plugins.compute.server_rules import RULES
@@ -21,7 +22,6 @@ from node.sdk import (
     Context,
     Frozen,
     NotImplementedHere,
-    Route,
     check,
     insert,
     patch,
@@ -209,31 +209,33 @@ def change_password(ctx: Context, server_id: str) -> None:
     raise NotImplementedHere("Unable to set password on instance: there is no guest agent")
 
 
-def _action(name: str, handler: Any, policy: str, body: Any = None, status: int = 202) -> Route:
-    return Route(
-        method="POST",
-        path="/v2.1/servers/{server_id}/action",
-        action=name,
-        handler=handler,
-        policy=f"os_compute_api:{policy}",
-        body=body,
-        status=status,
-    )
-
-
 ROUTES = (
-    _action("os-start", start, "servers:start"),
-    _action("os-stop", stop, "servers:stop"),
-    _action("reboot", reboot, "servers:reboot", Reboot),
-    _action("pause", pause, "os-pause-server:pause"),
-    _action("unpause", unpause, "os-pause-server:unpause"),
-    _action("suspend", suspend, "os-suspend-server:suspend"),
-    _action("resume", resume, "os-suspend-server:resume"),
-    _action("lock", lock, "os-lock-server:lock"),
-    _action("unlock", unlock, "os-lock-server:unlock"),
-    _action("restore", restore, "os-deferred-delete:restore"),
-    _action("injectNetworkInfo", inject_network_info, "os-admin-actions:inject_network_info"),
-    _action("os-resetState", reset_state, "os-admin-actions:reset_state", ResetState),
-    _action("os-getConsoleOutput", console_output, "os-console-output", ConsoleOutput, 200),
-    _action("changePassword", change_password, "os-admin-password", ChangePassword),
+    server_action("os-start", start, "os_compute_api:servers:start"),
+    server_action("os-stop", stop, "os_compute_api:servers:stop"),
+    server_action("reboot", reboot, "os_compute_api:servers:reboot", Reboot),
+    server_action("pause", pause, "os_compute_api:os-pause-server:pause"),
+    server_action("unpause", unpause, "os_compute_api:os-pause-server:unpause"),
+    server_action("suspend", suspend, "os_compute_api:os-suspend-server:suspend"),
+    server_action("resume", resume, "os_compute_api:os-suspend-server:resume"),
+    server_action("lock", lock, "os_compute_api:os-lock-server:lock"),
+    server_action("unlock", unlock, "os_compute_api:os-lock-server:unlock"),
+    server_action("restore", restore, "os_compute_api:os-deferred-delete:restore"),
+    server_action(
+        "injectNetworkInfo",
+        inject_network_info,
+        "os_compute_api:os-admin-actions:inject_network_info",
+    ),
+    server_action(
+        "os-resetState", reset_state, "os_compute_api:os-admin-actions:reset_state", ResetState
+    ),
+    server_action(
+        "os-getConsoleOutput",
+        console_output,
+        "os_compute_api:os-console-output",
+        ConsoleOutput,
+        status=200,
+    ),
+    server_action(
+        "changePassword", change_password, "os_compute_api:os-admin-password", ChangePassword
+    ),
 )

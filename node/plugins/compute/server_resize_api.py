@@ -13,6 +13,7 @@ from msgspec import UNSET, UnsetType
 from node.plugins.compute import flavor_api, flavor_view, quota_rules, server_rules
 from node.plugins.compute.placement_rules import PlacementSection, capacity
 from node.plugins.compute.server_action_api import new_action
+from node.plugins.compute.server_action_route import server_action
 from node.plugins.compute.server_body import DiskConfig
 from node.plugins.compute.server_lookup import find
 from node.plugins.compute.server_ops import change_ops, held_flavor, job_ops
@@ -27,7 +28,6 @@ from node.sdk import (
     NodeRow,
     NotFound,
     OverQuota,
-    Route,
 )
 
 _SERVERS = "os_compute_api:servers"
@@ -128,20 +128,8 @@ def revert(ctx: Context, server_id: str) -> None:
     _end(ctx, server_id, "revert_resize", reverted=True)
 
 
-def _action(name: str, handler: Any, policy: str, status: int, body: Any = None) -> Route:
-    return Route(
-        method="POST",
-        path="/v2.1/servers/{server_id}/action",
-        action=name,
-        handler=handler,
-        policy=f"{_SERVERS}:{policy}",
-        status=status,
-        body=body,
-    )
-
-
 ROUTES = (
-    _action("resize", resize, "resize", 202, Resize),
-    _action("confirmResize", confirm, "confirm_resize", 204),
-    _action("revertResize", revert, "revert_resize", 202),
+    server_action("resize", resize, f"{_SERVERS}:resize", Resize),
+    server_action("confirmResize", confirm, f"{_SERVERS}:confirm_resize", status=204),
+    server_action("revertResize", revert, f"{_SERVERS}:revert_resize"),
 )

@@ -13,6 +13,7 @@ from node.plugins.compute import server_rules
 from node.plugins.compute.checks import Name
 from node.plugins.compute.faults import unexpected
 from node.plugins.compute.server_action_api import new_action
+from node.plugins.compute.server_action_route import server_action
 from node.plugins.compute.server_lookup import find
 from node.plugins.compute.server_move import move_ops, other_place
 from node.plugins.compute.server_ops import job_fields, job_ops
@@ -28,7 +29,6 @@ from node.sdk import (
     Frozen,
     NodeError,
     NodeRow,
-    Route,
     insert,
 )
 
@@ -121,20 +121,8 @@ def _host(ctx: Context, wish: Unshelve) -> str:
     return wish.host
 
 
-def _action(name: str, handler: Any, policy: str, body: Any = None) -> Route:
-    return Route(
-        method="POST",
-        path="/v2.1/servers/{server_id}/action",
-        action=name,
-        handler=handler,
-        policy=f"{_POLICY}:{policy}",
-        status=202,
-        body=body,
-    )
-
-
 ROUTES = (
-    _action("shelve", shelve, "shelve"),
-    _action("shelveOffload", offload, "shelve_offload"),
-    _action("unshelve", unshelve, "unshelve", Unshelve | None),
+    server_action("shelve", shelve, f"{_POLICY}:shelve"),
+    server_action("shelveOffload", offload, f"{_POLICY}:shelve_offload"),
+    server_action("unshelve", unshelve, f"{_POLICY}:unshelve", Unshelve | None),
 )
