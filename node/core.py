@@ -18,6 +18,7 @@ from node.cluster.consensus import Consensus
 from node.cluster.founding import Certificates
 from node.cluster.recover import LOG_DIRECTORY, epoch_of, give_way
 from node.cluster.settings import RaftSettings
+from node.cluster.status import Status
 from node.cluster.trust import TLS_DIRECTORY, Trust
 from node.config import ClusterSection, Config
 from node.control.data_place import Members, data_port
@@ -284,8 +285,9 @@ class Node:
 
     def metrics(self) -> str:
         """Return this node's gauges in Prometheus' text format."""
+        found = self._log_status()
         own = {
-            **(log_gauges(self.consensus) if self.consensus is not None else {}),
+            **(log_gauges(found) if found is not None else {}),
             "store_bytes": (self.directory / STATE_FILE).stat().st_size,
             **reconciler_gauges(self.runtime.state()),
         }
@@ -298,9 +300,12 @@ class Node:
             )
         return {"name": name, "paused": paused}
 
+    def _log_status(self) -> Status | None:
+        return self.consensus.status() if self.consensus is not None else None
+
     def status(self) -> dict[str, object]:
         """Return what `hedgerow status` prints."""
-        checks = core_status(self.consensus, self.runtime.state())
+        checks = core_status(self._log_status(), self.runtime.state())
         if self.others is not None:
             checks += self.others.health()
         for _name, some in self.host.gather("health", control=self.control):

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from node.cluster.consensus import Consensus
+from node.cluster.status import Status
 from node.control.runtime import ReconcilerState
 
 Check = tuple[str, bool, str]
@@ -12,19 +12,18 @@ _STUCK_S = 5.0
 _SHOWN = 3
 
 
-def core_status(consensus: Consensus | None, reconcilers: Sequence[ReconcilerState]) -> list[Check]:
-    """Return the checks of a node's core; `consensus` is None before the node is in a cluster."""
-    checks = _log_checks(consensus) if consensus is not None else []
+def core_status(found: Status | None, reconcilers: Sequence[ReconcilerState]) -> list[Check]:
+    """Return the checks of a node's core; `found`, what the log says, is None before the node is in a cluster."""
+    checks = _log_checks(found) if found is not None else []
     checks += [
         (f"reconciler {state.name}", False, _trouble(state))
         for state in reconcilers
-        if consensus is not None and (state.failures or not state.started)
+        if found is not None and (state.failures or not state.started)
     ]
     return checks
 
 
-def _log_checks(consensus: Consensus) -> list[Check]:
-    found = consensus.status()
+def _log_checks(found: Status) -> list[Check]:
     leads = f"{found.role}, entry {found.applied_index}"
     if not found.is_voter:
         leads = f"learner, entry {found.applied_index}"
@@ -59,9 +58,8 @@ def _trouble(state: ReconcilerState) -> str:
     )
 
 
-def log_gauges(consensus: Consensus) -> dict[str, float]:
+def log_gauges(found: Status) -> dict[str, float]:
     """Return what `hedgerow debug metrics` says of the log."""
-    found = consensus.status()
     return {
         "log_entry": found.applied_index,
         "log_entries_held": found.journal_entries,

@@ -1,6 +1,7 @@
 """Domain XML, console logs, the KVM probe, host facts."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -170,3 +171,26 @@ def test_teardown_ends_the_guests_of_its_daemon(tmp_path: Path) -> None:
     finally:
         guest.kill()
         guest.wait()
+
+
+def test_a_daemon_that_disowns_a_guest_dies_and_leaves_nothing_of_its_run(tmp_path: Path) -> None:
+    listens = (
+        "import socket, sys; s = socket.socket(socket.AF_UNIX); s.bind(sys.argv[1]); s.listen();"
+        " print('ready', flush=True); sys.stdin.read()"
+    )
+    daemon = LibvirtDaemon(tmp_path, "11111111-2222-3333-4444-555555555555")
+    run = tmp_path / "run" / "qemu"
+    run.mkdir(parents=True)
+    for name in ("instance-1.xml", "instance-1.pid", "instance-2.xml"):
+        (run / name).write_text("0")
+    daemon.socket_path.parent.mkdir(parents=True, exist_ok=True)
+    argv = [sys.executable, "-c", listens, str(daemon.socket_path)]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+        daemon.disown("instance-1")
+        try:
+            assert process.wait(30) == -signal.SIGKILL
+        finally:
+            process.kill()
+    assert [path.name for path in run.iterdir()] == ["instance-2.xml"]
