@@ -19,7 +19,7 @@ from node.observe.requests import RequestCounts
 
 log = logging.getLogger("hedgerow.api")
 
-_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "COPY")
+_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "COPY", "OPTIONS")
 
 Responder = Callable[..., None]
 Wsgi = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]

@@ -10,7 +10,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn, cast
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, unquote
 
 import falcon
 import msgspec
@@ -43,6 +43,8 @@ log = logging.getLogger("hedgerow.api")
 _STALE = '110 hedgerow "Response is Stale: the cluster has no leader or quorum"'
 """Source: RFC 7234, 5.5.1."""
 _BODYLESS = frozenset({204, 304})
+OPEN = frozenset({"public", "own"})
+"""Policies that ask for no token before the handler runs."""
 
 
 class Backend(Frozen):
@@ -185,14 +187,17 @@ class Dispatcher:
         fitting = [route for route in routes if _in_range(route, ctx.microversion)]
         if not fitting:
             raise NotFound("The resource could not be found.")
-        if all(route.policy == "public" for route in fitting):
+        if all(route.policy in OPEN for route in fitting):
             self._authenticate(ctx, required=False)
+            if ctx.auth_token and ctx.token_or_none is None and fitting[0].policy == "own":
+                raise Unauthorized("The request you have made requires authentication.")
         else:
             self._authenticate(ctx, required=True)
         _refuse_nul(ctx, values)
         route, raw = self._select(ctx, fitting)
-        names = _parameters(route.path)
-        params = dict(zip(names, values, strict=True))
+        params = dict(zip(_parameters(route.path), values, strict=True))
+        if route.path.endswith(":path}"):
+            params[_parameters(route.path)[-1]] = _tail(ctx, route.path)
         if route.target is None:
             self._enforce(ctx, route, params, {})
             self._decode(ctx, route, raw)
@@ -209,7 +214,7 @@ class Dispatcher:
     def _enforce(
         self, ctx: Context, route: Route, params: Mapping[str, str], target: Mapping[str, Any]
     ) -> None:
-        if route.policy in ("public", "any"):
+        if route.policy in OPEN or route.policy == "any":
             return
         asked = {
             "project_id": ctx.token.project_id,
@@ -249,7 +254,13 @@ class Dispatcher:
     def _select(self, ctx: Context, routes: Sequence[Route]) -> tuple[Route, bytes | None]:
         """Return the route, and the undecoded body when it had to be read to find the route."""
         if routes[0].action is None:
-            return routes[0], None
+            for route in routes:
+                if route.select is not None and route.select in ctx.params:
+                    return route, None
+            for route in routes:
+                if route.select is None:
+                    return route, None
+            raise NotFound("The resource could not be found.")
         name, value = bodies.decode_action(ctx.stream.read_all(bodies.MAX_JSON_BYTES))
         for route in routes:
             if route.action == name:
@@ -367,6 +378,13 @@ def _header_text(value: object) -> str:
 
 def _parameters(path: str) -> list[str]:
     return [part[1:-1].partition(":")[0] for part in path.split("/") if part.startswith("{")]
+
+
+def _tail(ctx: Context, path: str) -> str:
+    """Return what the last parameter of a path took, as it was sent: falcon drops a slash at its end."""
+    sent = unquote(ctx.raw_path.partition("?")[0], errors="surrogateescape")
+    below = sent.removeprefix(ctx.service_path).lstrip("/")
+    return below.split("/", path.strip("/").count("/"))[-1]
 
 
 def _in_range(route: Route, version: tuple[int, int]) -> bool:

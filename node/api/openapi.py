@@ -67,7 +67,7 @@ def _merge(
         },
     )
     operation["responses"][str(route.status)] = {"description": "Success"}
-    if route.policy != "public":
+    if route.policy not in ("public", "own"):
         operation["security"] = [{"token": []}]
     if route.body is None and route.action is None:
         return

@@ -38,10 +38,12 @@ class Route(Frozen):
 
     method: str
     path: str
-    """Below the service's path, for example `/v2.1/servers/{server_id}`."""
+    """Below the service's path, for example `/v2.1/servers/{server_id}`. A last parameter `{name:path}` takes all that
+    follows, slashes included, exactly as it was sent (percent-decoded once); `ctx.raw_path` has the undecoded bytes."""
     handler: Handler
     policy: str
-    """Name of the rule that guards it, or `public` where no token is needed, or `any` for every valid token."""
+    """Name of the rule that guards it, or `public` where no token is needed, or `any` for every valid token, or `own`:
+    the handler decides by access lists or signatures of its own; a token that comes along must be valid."""
     status: int = 200
     target: Callable[..., Mapping[str, Any]] | None = None
     """Called as target(ctx, **path_params) after the body is decoded: what the policy is asked about, besides the
@@ -57,6 +59,9 @@ class Route(Frozen):
     """The one key of the body that selects this route, as in Nova's `{"reboot": {...}}`. `body` is the type of the
     value below that key (None: the value is given as it is in `ctx.body`)."""
     summary: str = ""
+    select: str | None = None
+    """The query parameter whose presence selects this route among those of the same method and path, as in S3's
+    `?acl`. The first that is there wins; one without `select` takes the rest."""
     response: type[Any] | None = None
     stream: bool = False
     """The handler reads the raw body itself from `ctx.stream`."""
