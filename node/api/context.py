@@ -2,6 +2,7 @@
 
 import io
 import logging
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
@@ -77,6 +78,28 @@ class Enforcer(Protocol):
         """Return whether the rule holds for this token and target."""
 
 
+class Kept:
+    """What a service keeps for as long as its API process lives: pools, open files. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._things: dict[str, Any] = {}
+        self._lock = threading.RLock()
+
+    def get(self, name: str, make: Callable[[], Any]) -> Any:
+        """Return what is kept under a name; made by the first who asks, in the process that serves him."""
+        found = self._things.get(name)
+        if found is None:
+            with self._lock:
+                found = self._things.get(name)
+                if found is None:
+                    found = self._things[name] = make()
+        return found
+
+    def put(self, name: str, thing: Any) -> None:
+        """Keep something under a name, in place of what would be made (in tests)."""
+        self._things[name] = thing
+
+
 class Context:
     """One request. Handlers read rows through `db` and change them through `transact`."""
 
@@ -100,6 +123,7 @@ class Context:
         plain: bool,
         node_id: str,
         data_port: DataPort,
+        kept: Kept,
     ) -> None:
         self.db = db
         self.proposer = proposer
@@ -118,6 +142,7 @@ class Context:
         """This node."""
         self.data_port = data_port
         """The way to bulk data of other nodes."""
+        self.kept = kept
         self.token_or_none: Token | None = None
         self.auth_token: str = ""
         self.method = "GET"

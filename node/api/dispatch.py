@@ -17,7 +17,7 @@ import msgspec
 
 from node.api import body as bodies
 from node.api import microversion
-from node.api.context import Context, Proposer
+from node.api.context import Context, Kept, Proposer
 from node.api.policy import Policies
 from node.api.route import Reply, Route, Service
 from node.clock import Clock
@@ -59,6 +59,7 @@ class Backend(Frozen):
     ids: Ids
     node_id: str = ""
     data_port: DataPort = NoDataPort()
+    kept: Kept = msgspec.field(default_factory=Kept)
     is_member: Callable[[str], bool] = lambda _node_id: False
     """Says whether a certificate's name is one of a node of this cluster."""
     is_fresh: Callable[[Reader], bool] = lambda _db: True
@@ -149,6 +150,7 @@ class Dispatcher:
             plain=req.scheme == "http",
             node_id=backend.node_id,
             data_port=backend.data_port,
+            kept=backend.kept,
         )
         environ = req.env
         ctx.peer = environ.get(PEER, "")
