@@ -93,6 +93,7 @@ class Dispatcher:
         ctx = self.context(req)
         with bound(request_id=ctx.request_id):
             try:
+                self._refuse_slash(ctx)
                 reply = self._answer(ctx, routes, values)
             except NodeError as error:
                 reply = self.failed(ctx, error)
@@ -114,6 +115,7 @@ class Dispatcher:
         started = time.perf_counter()
         ctx = self.context(req)
         try:
+            self._refuse_slash(ctx)
             if not isinstance(error, MethodNotAllowed):
                 self._authenticate(ctx, required=False)
                 if ctx.auth_token and ctx.token_or_none is None:
@@ -171,6 +173,16 @@ class Dispatcher:
         )
         ctx.stream = bodies.BodyStream(environ["wsgi.input"], ctx.content_length)
         return ctx
+
+    def _refuse_slash(self, ctx: Context) -> None:
+        """Refuse a path with a slash behind it where that is another path.
+
+        Raises:
+            NotFound: 404.
+        """
+        sent = ctx.raw_path.partition("?")[0]
+        if sent.endswith("/") and ctx.path.rstrip("/") in self.service.unslashed:
+            raise NotFound("The resource could not be found.")
 
     def _reader(self) -> Reader:
         """Return the thread's reader; where the store cannot be opened, one that says so when it is asked."""

@@ -101,6 +101,8 @@ class Service(Frozen):
     """One more header that names the request, which old clients of the service read."""
     aliases: tuple[str, ...] = ()
     """More catalog types of the same endpoint: `block-storage` beside `volumev3`."""
+    unslashed: tuple[str, ...] = ()
+    """Paths that are not there with a slash behind them, as an item without an id (everywhere else it is ignored)."""
     policies: Mapping[str, str] = {}
     """Rule by policy name, in oslo.policy's language; overridden by the policy file."""
     rules: Mapping[str, str] = {}

@@ -7,7 +7,7 @@ from node.plugins.image.copy_sync import ImageCopySync, mark_used
 from node.plugins.image.data_store import DataStore
 from node.plugins.image.image_sync import ImageSync
 from node.plugins.image.section import ImageSection
-from node.plugins.image.tables import Image, ImageCopy, ImageMember, ImageTask
+from node.plugins.image.tables import Image, ImageCopy, ImageMember, ImageTask, MetadefNamespace
 from node.sdk import (
     Control,
     Frozen,
@@ -28,7 +28,7 @@ from node.sdk import (
 @hookimpl
 def row_types() -> Sequence[type[Row]]:
     """Return the rows of images."""
-    return [Image, ImageCopy, ImageMember, ImageTask]
+    return [Image, ImageCopy, ImageMember, ImageTask, MetadefNamespace]
 
 
 @hookimpl

@@ -8,6 +8,7 @@ from node.plugins.image import (
     image_api,
     list_api,
     member_api,
+    metadef_routes,
     schema_api,
 )
 from node.plugins.image.faults import fault
@@ -117,8 +118,9 @@ SERVICE = Service(
     type="image",
     path="/image",
     endpoint="/image",
-    routes=ROUTES,
+    routes=(*ROUTES, *metadef_routes.ROUTES),
     fault=fault,
+    unslashed=("/v2/images",),
     policies=POLICIES,
     description="Image service",
 )

@@ -6,6 +6,8 @@ nodes fetch copies. An ImageCopy row says that a node holds a whole, verified co
 node that is down meanwhile does it when it is back.
 """
 
+from typing import Any
+
 from node.sdk import Resource, Row, Table
 
 
@@ -77,3 +79,24 @@ class ImageTask(Row, kw_only=True):
     """pending, processing, success or failure."""
     message: str = ""
     method: str = "glance-direct"
+
+
+class MetadefNamespace(Row, kw_only=True):
+    """Metadata definitions of one subject, with all that is in it. `id` is the namespace's name."""
+
+    __table__ = Table(name="metadef_namespaces", indexes=(("owner",),))
+
+    owner: str = ""
+    display_name: str | None = None
+    description: str | None = None
+    visibility: str = "private"
+    """public or private."""
+    protected: bool = False
+    properties: dict[str, dict[str, Any]] = {}
+    """Definitions by name, as they are shown."""
+    objects: dict[str, dict[str, Any]] = {}
+    """By name: description, required, properties, created_at, updated_at (µs)."""
+    tags: dict[str, dict[str, int]] = {}
+    """By name: created_at, updated_at."""
+    resource_types: dict[str, dict[str, Any]] = {}
+    """By name: prefix, properties_target, created_at, updated_at."""
