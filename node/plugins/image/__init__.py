@@ -6,6 +6,7 @@ from node.plugins.image import copy_rules, local_data, service
 from node.plugins.image.copy_sync import ImageCopySync, mark_used
 from node.plugins.image.data_store import DataStore
 from node.plugins.image.image_sync import ImageSync
+from node.plugins.image.import_sync import ImageImportSync
 from node.plugins.image.section import ImageSection
 from node.plugins.image.tables import Image, ImageCopy, ImageMember, ImageTask, MetadefNamespace
 from node.sdk import (
@@ -46,7 +47,7 @@ def config_sections() -> Mapping[str, type[Frozen]]:
 @hookimpl
 def reconcilers(control: Control) -> Sequence[Reconciler]:
     """Return the reconcilers of image files."""
-    return [ImageSync(control), ImageCopySync(control)]
+    return [ImageSync(control), ImageCopySync(control), ImageImportSync(control)]
 
 
 @hookimpl

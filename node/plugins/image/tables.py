@@ -43,7 +43,9 @@ class Image(Resource, kw_only=True):
     os_hash_value: str | None = None
     """SHA-512, hexadecimal."""
     upload: str = ""
-    """Name of the upload that may finish this image; another one has lost."""
+    """Name of the upload, or id of the task, that may finish this image; another one has lost."""
+    failed_import: bool = False
+    """Whether the last import failed."""
 
 
 class ImageCopy(Row, kw_only=True):
@@ -67,9 +69,9 @@ class ImageMember(Row, kw_only=True):
 
 
 class ImageTask(Row, kw_only=True):
-    """One import of an image."""
+    """One import of an image. One of a URL is done by the node in the image's `node_id`, which then writes `status`."""
 
-    __table__ = Table(name="image_tasks", indexes=(("image_id",),))
+    __table__ = Table(name="image_tasks", indexes=(("image_id",), ("status",)))
 
     image_id: str
     project_id: str
@@ -79,6 +81,12 @@ class ImageTask(Row, kw_only=True):
     """pending, processing, success or failure."""
     message: str = ""
     method: str = "glance-direct"
+    uri: str = ""
+    """Where a web-download comes from."""
+    type: str = "api_image_import"
+    """api_image_import; or import, of the tasks API, whose image goes again when it fails."""
+    input: dict[str, Any] = {}
+    """What was asked of the tasks API."""
 
 
 class MetadefNamespace(Row, kw_only=True):
