@@ -82,6 +82,7 @@ _MEMBERS = (
     "servers:stop",
     "servers:rebuild",
     "servers:create_image",
+    "os-create-backup",
     "servers:resize",
     "servers:confirm_resize",
     "servers:revert_resize",
