@@ -11,6 +11,7 @@ import contextlib
 import functools
 import itertools
 import mmap
+import os
 import sqlite3
 import threading
 from collections import deque
@@ -180,8 +181,9 @@ class Reader:
         """
         self._run("SELECT 1 FROM sqlite_schema LIMIT 1", ())  # has SQLite map it
         try:
-            with self._path.with_name(self._path.name + "-shm").open("rb") as file:
-                return mmap.mmap(file.fileno(), 136, prot=mmap.PROT_READ)
+            # Never closed: to close any file of it would take this process's locks on it, those of SQLite too.
+            descriptor = os.open(self._path.with_name(self._path.name + "-shm"), os.O_RDONLY)
+            return mmap.mmap(descriptor, 136, prot=mmap.PROT_READ)
         except (OSError, ValueError):
             return None
 
