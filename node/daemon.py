@@ -84,7 +84,7 @@ def api(config_path: Path | None) -> int:
     from node.api.server import ApiServer, TlsFiles, backend_policies
     from node.clock import SystemClock
     from node.cluster.client import SOCKET_FILE, ProposalClient
-    from node.cluster.trust import TLS_DIRECTORY, await_server_files
+    from node.cluster.server_files import TLS_DIRECTORY, await_server_files
     from node.config import ApiSection, ClusterSection
     from node.control.data_place import Members, data_port
     from node.control.freshness import Freshness

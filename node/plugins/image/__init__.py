@@ -2,10 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
-from node.plugins.image import copy_rules, local_data, service
-from node.plugins.image.copy_sync import ImageCopySync, mark_used
+from node.plugins.image import copy_rules, local_data
 from node.plugins.image.data_store import DataStore
-from node.plugins.image.image_sync import ImageSync
 from node.plugins.image.section import ImageSection
 from node.plugins.image.tables import Image, ImageCopy, ImageMember, ImageTask
 from node.sdk import (
@@ -33,8 +31,10 @@ def row_types() -> Sequence[type[Row]]:
 
 @hookimpl
 def services() -> Sequence[Service]:
-    """Return the image service."""
-    return [service.SERVICE]
+    """Return the image service; the core never loads it."""
+    from node.plugins.image.service import SERVICE
+
+    return [SERVICE]
 
 
 @hookimpl
@@ -45,7 +45,10 @@ def config_sections() -> Mapping[str, type[Frozen]]:
 
 @hookimpl
 def reconcilers(control: Control) -> Sequence[Reconciler]:
-    """Return the reconcilers of image files."""
+    """Return the reconcilers of image files; API workers never load them."""
+    from node.plugins.image.copy_sync import ImageCopySync
+    from node.plugins.image.image_sync import ImageSync
+
     return [ImageSync(control), ImageCopySync(control)]
 
 
@@ -85,7 +88,7 @@ def image_open(control: Control, image_id: str) -> ImageSource | None:
     path = store.path(image_id)
     if not path.exists():
         raise _sent_for(control, store, image)
-    mark_used(store, image_id, control.clock.now_us())
+    store.mark_used(image_id, control.clock.now_us())
     return ImageSource(
         path=path,
         disk_format=image.disk_format or "raw",
@@ -112,6 +115,8 @@ def _sent_for(control: Control, store: DataStore, image: Image) -> NotFound | Un
     nodes = copy_rules.sources(image.id, control.db.rows(NodeRow), copies, control.node_id)
     if not nodes:
         return NotFound(f"No node that holds the data of image {image.id} is up")
+    from node.plugins.image.copy_sync import ImageCopySync
+
     store.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     store.wanted(image.id).touch()
     control.wake(ImageCopySync.name, image.id)

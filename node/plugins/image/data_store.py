@@ -115,6 +115,10 @@ class DataStore:
             os.close(descriptor)
         return False
 
+    def mark_used(self, image_id: str, now_us: int) -> None:
+        """Note that an image's file is in use here, so that it stays for a while."""
+        os.utime(self.path(image_id), (now_us / 1e6, now_us / 1e6))
+
     def set_aside(self, path: Path) -> None:
         """Move a file out of the way without erasing it."""
         quarantine = self.directory / "quarantine"
