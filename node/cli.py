@@ -94,7 +94,7 @@ def run(config_path: Path | None) -> None:
     """Run the node in the foreground until SIGTERM."""
     from node import daemon
 
-    sys.exit(daemon.run(config_path))
+    daemon.run(config_path)
 
 
 @main.command()

@@ -17,9 +17,10 @@ from node.cluster.client import SOCKET_FILE
 from node.cluster.consensus import Consensus
 from node.cluster.founding import Certificates
 from node.cluster.recover import LOG_DIRECTORY, epoch_of, give_way
+from node.cluster.server_files import TLS_DIRECTORY
 from node.cluster.settings import RaftSettings
 from node.cluster.status import Status
-from node.cluster.trust import TLS_DIRECTORY, Trust
+from node.cluster.trust import Trust
 from node.config import ClusterSection, Config
 from node.control.data_place import Members, data_port
 from node.control.gauges import reconciler_gauges
@@ -129,7 +130,6 @@ class Node:
         Among others all that happens in a thread, for it may take as long as others do; see `failure`.
         """
         self.machine.check_floor(list(self.enrolment.tables()))
-        self.host.services()  # the API process serves them; here they are looked at for `hedgerow status`
         if self.others is not None:
             self.others.open()
             self.admin.start()

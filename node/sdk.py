@@ -2,6 +2,7 @@
 
 from node.api.context import Context, Token
 from node.api.inner import InnerAnswer
+from node.api.receiving import FileSink, Received, receive
 from node.api.route import Microversions, Reply, Route, Service
 from node.clock import Clock, iso_utc, parse_iso
 from node.cluster.operator import Operator, operator
@@ -98,6 +99,7 @@ __all__ = [
     "Delete",
     "DiskFull",
     "Done",
+    "FileSink",
     "FixedIp",
     "Forbidden",
     "Frozen",
@@ -135,6 +137,7 @@ __all__ = [
     "Put",
     "RangeNotSatisfiable",
     "Reader",
+    "Received",
     "Reconciler",
     "Refused",
     "Reply",
@@ -166,5 +169,6 @@ __all__ = [
     "parse_iso",
     "patch",
     "put",
+    "receive",
     "volumes_of",
 ]

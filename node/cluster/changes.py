@@ -11,6 +11,7 @@ from typing import Literal
 from pysyncobj.config import FAIL_REASON
 from pysyncobj.node import Node
 
+import node.cluster.undamaged  # noqa: F401 - see there
 from node.cluster.raft import RaftNode
 from node.cluster.voters import Verb
 

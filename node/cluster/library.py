@@ -8,6 +8,7 @@ import pysyncobj.syncobj as library
 from pysyncobj import SyncObjConf
 from pysyncobj.version import VERSION
 
+import node.cluster.undamaged  # noqa: F401 - see there
 from node.cluster.compaction import ClusterFault, Diverged, SnapSerializer
 from node.cluster.journal import SqliteJournal
 from node.cluster.poller import EpollPoller

@@ -18,6 +18,7 @@ from typing import Protocol
 
 from pysyncobj.poller import POLL_EVENT_TYPE
 
+import node.cluster.undamaged  # noqa: F401 - see there
 from node.cluster.messages import Message, decode, encode, take_frames
 from node.cluster.peers import Handler, Link
 from node.cluster.poller import EpollPoller

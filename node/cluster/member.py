@@ -11,6 +11,7 @@ import pysyncobj.syncobj as library
 from pysyncobj.config import FAIL_REASON
 from pysyncobj.node import Node
 
+import node.cluster.undamaged  # noqa: F401 - see there
 from node.cluster.catchup import LogStart
 from node.cluster.journal import SqliteJournal
 from node.cluster.settings import RaftSettings

@@ -20,6 +20,7 @@ from collections.abc import Callable
 from pysyncobj.config import FAIL_REASON
 from pysyncobj.node import Node
 
+import node.cluster.undamaged  # noqa: F401 - see there
 from node.cluster import pickle_guard
 from node.cluster.compaction import SnapSerializer, StateMachine, check_state, finish_install
 from node.cluster.journal import SqliteJournal

@@ -16,6 +16,7 @@ from pysyncobj.config import FAIL_REASON
 from pysyncobj.node import Node
 from pysyncobj.transport import Transport
 
+import node.cluster.undamaged  # noqa: F401 - see there
 from node.cluster import filters
 from node.cluster.catchup import LogStart, Snapshots
 from node.cluster.journal import JournalFull

@@ -11,6 +11,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from node.plugins.compute import flavor_api, flavor_view, quota_rules, server_rules
+from node.plugins.compute.migration_rules import begin_op, end_ops
 from node.plugins.compute.placement_rules import PlacementSection, capacity
 from node.plugins.compute.server_action_api import new_action
 from node.plugins.compute.server_action_route import server_action
@@ -65,6 +66,7 @@ def resize(ctx: Context, server_id: str) -> None:
         return [
             *job_ops(server, RULES["resize"], action, ctx.now(), **fields),
             *change_ops(server, held_flavor(server), held_flavor(after), limits, room),
+            begin_op(ctx, server, action, node.id, kind="resize", new_flavor_id=wanted.id),
         ], None
 
     try:
@@ -114,6 +116,7 @@ def _end(ctx: Context, server_id: str, name: str, *, reverted: bool) -> None:
         return [
             *job_ops(server, RULES[name], action, ctx.now(), **fields),
             *change_ops(server, held_flavor(server), flavor, {}, {}),
+            *end_ops(ctx, server, action),
         ], None
 
     ctx.transact(plan)

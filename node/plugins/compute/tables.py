@@ -217,6 +217,28 @@ class ServerAction(Row, kw_only=True):
     events: list[ActionEvent] = msgspec.field(default_factory=list)
 
 
+class Migration(Row, kw_only=True):
+    """What a resize or an evacuation did to a server. `id` is that of its ServerAction. Written by handlers."""
+
+    __table__ = Table(name="migrations", indexes=(("server_id",),), unique=(("number",),))
+
+    number: int
+    uuid: str
+    server_id: str
+    kind: str
+    """resize or evacuation: Nova's migration_type."""
+    source_id: str = ""
+    target_id: str = ""
+    old_flavor_id: str = ""
+    new_flavor_id: str = ""
+    user_id: str = ""
+    project_id: str = ""
+    end: str = ""
+    """confirmResize or revertResize, once it was asked for."""
+    end_id: str = ""
+    """The ServerAction of that."""
+
+
 class ComputeQuota(Row, kw_only=True):
     """Limits of a project (`id` is its id), of a class (`id` is `class/default`); those not named have the default."""
 
@@ -256,6 +278,7 @@ ROW_TYPES: tuple[type[Row], ...] = (
     ServerGone,
     ServerExtra,
     ServerAction,
+    Migration,
     ComputeQuota,
     ComputeService,
     ServerGroup,

@@ -2,10 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 
-from node.plugins.image import service
-from node.plugins.image.copy_sync import ImageCopySync
-from node.plugins.image.image_sync import ImageSync
-from node.plugins.image.import_sync import ImageImportSync
 from node.plugins.image.section import ImageSection
 from node.plugins.image.stored_images import StoredImages
 from node.plugins.image.tables import Image, ImageCopy, ImageMember, ImageTask, MetadefNamespace
@@ -20,8 +16,10 @@ def row_types() -> Sequence[type[Row]]:
 
 @hookimpl
 def services() -> Sequence[Service]:
-    """Return the image service."""
-    return [service.SERVICE]
+    """Return the image service; the core never loads it."""
+    from node.plugins.image.service import SERVICE
+
+    return [SERVICE]
 
 
 @hookimpl
@@ -32,7 +30,11 @@ def config_sections() -> Mapping[str, type[Frozen]]:
 
 @hookimpl
 def reconcilers(control: Control) -> Sequence[Reconciler]:
-    """Return the reconcilers of image files."""
+    """Return the reconcilers of image files; API workers never load them."""
+    from node.plugins.image.copy_sync import ImageCopySync
+    from node.plugins.image.image_sync import ImageSync
+    from node.plugins.image.import_sync import ImageImportSync
+
     return [ImageSync(control), ImageCopySync(control), ImageImportSync(control)]
 
 

@@ -1,6 +1,7 @@
 """Image data on several nodes: copies, downloads through any of them, nodes that die, deletion everywhere."""
 
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,8 @@ class World:
 
     def __init__(self, directory: Path) -> None:
         self.cloud = Cloud(directory, [image_plugin])
+        # files have the machine's times
+        self.cloud.clock.advance(time.time() - self.cloud.clock.now_us() / 1e6)
         self.network = MemberNetwork(self.cloud)
         self.nodes = [self.network.add(name) for name in NODES]
         self.token = self.cloud.token()
