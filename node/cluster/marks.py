@@ -96,7 +96,9 @@ class Marks:
         durable = seat.journal.durable_index
         others = [voter for voter in seat.voters if not is_witness(voter)]
         self._pace = {voter: pace for voter, pace in self._pace.items() if voter in others}
-        held = [seat.match_index(voter) for voter in others if self._keeps_up(voter, durable, now_s)]
+        held = [
+            seat.match_index(voter) for voter in others if self._keeps_up(voter, durable, now_s)
+        ]
         return min([durable, *held]), len(held) < len(others)
 
     def _keeps_up(self, voter: str, durable: int, now_s: float) -> bool:

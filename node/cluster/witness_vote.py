@@ -131,7 +131,9 @@ class Witness:
             return
         self._adopt(message["term"])
         if self.leader_id not in ("", node_id):
-            log.error("node %s leads term %d, and so does %s", node_id, message["term"], self.leader_id)
+            log.error(
+                "node %s leads term %d, and so does %s", node_id, message["term"], self.leader_id
+            )
             return
         self.leader_id = node_id
         self._prevotes.heard_leader(self._now_s())

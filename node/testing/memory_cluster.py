@@ -94,7 +94,7 @@ class MemoryDoor:
         self._network = network
         self._node_id = node_id
 
-    def serve(self, protocol: str, handler: Handler) -> None:
+    def serve(self, protocol: str, handler: Handler, *, witnesses: bool = False) -> None:  # noqa: ARG002
         """Have a handler called for each link of a protocol."""
         self._network.serve(self._node_id, protocol, handler)
 
