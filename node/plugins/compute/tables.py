@@ -249,6 +249,31 @@ class ServerGroup(Row, kw_only=True):
     rules: dict[str, int] = msgspec.field(default_factory=dict)
 
 
+class Migration(Row, kw_only=True):
+    """A server's way from one node to another; `id` is Nova's uuid of it.
+
+    Inserted by whoever begins it (a handler, or a node that leaves the cluster); `status` is written by whoever has the
+    server at that moment, with the server's own row.
+    """
+
+    __table__ = Table(name="migrations", indexes=(("server_id",), ("source_node",), ("dest_node",)))
+
+    number: int = 0
+    """Nova's integer id, where APIs show one; 0: none was given."""
+    server_id: str
+    source_node: str
+    dest_node: str
+    migration_type: str = "migration"
+    """migration, resize, live-migration or evacuation."""
+    status: str = "queued"
+    """As Nova: queued, preparing, running, pre-migrating, migrating, finished, confirmed, reverted, completed, failed,
+    error, cancelled."""
+    user_id: str = ""
+    project_id: str = ""
+    old_flavor_id: str = ""
+    new_flavor_id: str = ""
+
+
 ROW_TYPES: tuple[type[Row], ...] = (
     Flavor,
     Keypair,
@@ -259,4 +284,5 @@ ROW_TYPES: tuple[type[Row], ...] = (
     ComputeQuota,
     ComputeService,
     ServerGroup,
+    Migration,
 )
