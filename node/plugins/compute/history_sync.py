@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import ClassVar
 
-from node.plugins.compute.tables import ServerAction, ServerGone
+from node.plugins.compute.tables import Migration, ServerAction, ServerGone
 from node.sdk import AnyOp, Done, Frozen, Reconciler, Row, delete
 
 _KEY = "old"
@@ -46,4 +46,5 @@ class HistorySync(Reconciler):
         if old:
             ids = [server.id for server in old]
             ops += [delete(ServerAction, row.id) for row in db.rows(ServerAction, server_id=ids)]
+            ops += [delete(Migration, row.id) for row in db.rows(Migration, server_id=ids)]
         return Done(ops=ops, again_s=1.0 if len(old) == _BATCH else None, frees=True)

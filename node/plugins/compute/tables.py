@@ -261,6 +261,8 @@ class Migration(Row, kw_only=True):
     number: int = 0
     """Nova's integer id, where APIs show one; 0: none was given."""
     server_id: str
+    job: int = 0
+    """Job of the server that moves it."""
     source_node: str
     dest_node: str
     migration_type: str = "migration"
