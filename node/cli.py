@@ -23,6 +23,7 @@ LATE_COMMANDS = {
     "lab": ("node.lab.command", "lab"),
     "node": ("node.commands.member", "member"),
     "token": ("node.commands.token", "token"),
+    "witness": ("node.commands.witness", "witness"),
 }
 """Commands that live in packages of their own: name to (module, attribute)."""
 

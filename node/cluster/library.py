@@ -27,6 +27,7 @@ PINNED_VERSION = "0.3.17"
 _PRIVATE_METHODS = (
     "applyLogEntries",
     "changeCluster",
+    "connectedToAnyone",
     "doApplyCommand",
     "doChangeCluster",
     "generateRaftTimeout",

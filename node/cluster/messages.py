@@ -117,6 +117,13 @@ class SnapshotOffer(_Typed, frozen=True, kw_only=True, tag="snapshot_offer"):
     offer: dict[str, Any]
 
 
+class Mark(_Typed, frozen=True, kw_only=True, tag="mark"):
+    """The leader tells a witness that its log holds an entry; index 0: only that it leads."""
+
+    index: int
+    log_term: int
+
+
 class Ping(_Typed, frozen=True, kw_only=True, tag="ping"):
     """Nothing, to show that the link lives."""
 
@@ -137,6 +144,7 @@ _decoder = msgspec.msgpack.Decoder(
     | ReadIndex
     | ReadIndexReply
     | SnapshotOffer
+    | Mark
     | Ping
 )
 _encoder = msgspec.msgpack.Encoder()

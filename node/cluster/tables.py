@@ -60,4 +60,24 @@ class DepartedNode(Row):
     reason: str = ""
 
 
-ROW_TYPES: tuple[type[Row], ...] = (ClusterRow, JoinToken, JoinRequest, DepartedNode)
+class WitnessRow(Row):
+    """A vote without rows: a machine that is no node, and only helps to agree."""
+
+    __table__ = Table(name="witnesses")
+
+    name: str = ""
+    address: str = ""
+    cluster_port: int = 0
+    """0: it listens nowhere, and links to the nodes itself."""
+    fingerprint: str = ""
+    failure_domain: str = ""
+    version: str = ""
+    role: str = "learner"
+    """voter or learner, as the log has it; written by the membership controller, as is `state`."""
+    want: str = "present"
+    """present, or absent: to be removed."""
+    state: str = "up"
+    """up or down."""
+
+
+ROW_TYPES: tuple[type[Row], ...] = (ClusterRow, JoinToken, JoinRequest, DepartedNode, WitnessRow)

@@ -3,7 +3,8 @@
 Hard part: most cures of the library's faults are here (see `filters` and docs/adr/0002). Nothing that promises
 something about the log leaves before the log is on the disk: acknowledgements are held until all that came with them
 was taken in, then one sync serves them all. A follower that needs a snapshot, or takes too little, is shown to the
-library as disconnected for a while (parked), since the library would flood it inside its tick.
+library as disconnected for a while (parked), since the library would flood it inside its tick. A witness is shown so
+all the time: it gets marks instead of entries (`marks`).
 """
 
 import logging
@@ -23,6 +24,7 @@ from node.cluster.journal import JournalFull
 from node.cluster.library import MAX_ENTRY_BYTES, Diverged
 from node.cluster.messages import Message
 from node.cluster.seams import Member, Wire
+from node.cluster.witness_vote import FROM_WITNESS, is_witness
 
 _PARKED_S = 0.3
 _LOOK_AROUND_S = 3.0
@@ -38,6 +40,8 @@ class RaftTransport(Transport):  # type: ignore[misc]
         self.wire = wire
         self.heard_s: dict[str, float] = {}
         """When something last came from a node, monotonic."""
+        self.witnesses: set[str] = set()
+        """The witnesses that are linked, whether or not they vote."""
         self.stirred = False
         """Whether a message came in since the last step."""
         self.snapshots: Snapshots | None = None
@@ -77,7 +81,7 @@ class RaftTransport(Transport):  # type: ignore[misc]
             if now_s >= until_s:
                 del self._parked[node_id]
                 if self.wire.is_up(node_id) and node_id not in self._choked:
-                    self._onNodeConnected(Node(node_id))
+                    self._show(Node(node_id))
         if now_s >= self._look_around_s:
             self._look_around_s = now_s + _LOOK_AROUND_S
             self.wire.want(self._voters | self._strays())
@@ -102,7 +106,7 @@ class RaftTransport(Transport):  # type: ignore[misc]
         self.wire.want(self._voters)
         self._learners.discard(node.id)
         if self.wire.is_up(node.id):
-            self._onNodeConnected(node)
+            self._show(node)
 
     def dropNode(self, node: Node) -> None:  # noqa: N802
         """Take a node as a learner."""
@@ -110,8 +114,18 @@ class RaftTransport(Transport):  # type: ignore[misc]
         self.wire.want(self._voters)
         self._onNodeDisconnected(node)
         if self.wire.is_up(node.id):
-            self._learners.add(node.id)
-            self._onReadonlyNodeConnected(Node(node.id))
+            self._show_learner(Node(node.id))
+
+    def _show(self, node: Node) -> None:
+        """Have the library send the log to a voter."""
+        if not is_witness(str(node.id)):
+            self._onNodeConnected(node)
+
+    def _show_learner(self, node: Node) -> None:
+        self._learners.add(node.id)
+        self._onReadonlyNodeConnected(node)
+        if is_witness(str(node.id)):
+            self._onNodeDisconnected(node)
 
     def forget_learner(self, node_id: str) -> None:
         """Have the library forget a learner that is about to be added as a voter."""
@@ -170,10 +184,11 @@ class RaftTransport(Transport):  # type: ignore[misc]
         self._parked.pop(node_id, None)
         self._choked.discard(node_id)
         if node_id in self._voters:
-            self._onNodeConnected(Node(node_id))
+            self._show(Node(node_id))
         else:
-            self._learners.add(node_id)
-            self._onReadonlyNodeConnected(Node(node_id))
+            self._show_learner(Node(node_id))
+        if is_witness(node_id):
+            self.witnesses.add(node_id)
         self.member.greet(node_id)
 
     def link_down(self, node_id: str, *, broken: bool) -> None:
@@ -182,6 +197,7 @@ class RaftTransport(Transport):  # type: ignore[misc]
         self._parked.pop(node_id, None)
         self._choked.discard(node_id)
         self._held = [held for held in self._held if held[0] != node_id]
+        self.witnesses.discard(node_id)
         if node_id in self._learners:
             self.forget_learner(node_id)
         else:
@@ -197,7 +213,7 @@ class RaftTransport(Transport):  # type: ignore[misc]
         else:
             self._choked.discard(node_id)
             if node_id not in self._parked:
-                self._onNodeConnected(Node(node_id))
+                self._show(Node(node_id))
 
     def drained(self) -> None:
         """Send the acknowledgements that were held, after the log is on the disk."""
@@ -218,6 +234,9 @@ class RaftTransport(Transport):  # type: ignore[misc]
         self.heard_s[node_id] = time.monotonic()
         member = self.member
         node = Node(node_id)
+        if is_witness(node_id) and message["type"] not in FROM_WITNESS:
+            _log.warning("Witness %s says %s, which is not its business", node_id, message["type"])
+            return
         match message["type"]:
             case "append_entries":
                 self._take_append(node, message)

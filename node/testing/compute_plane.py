@@ -188,6 +188,7 @@ class Plane:
             control.clock,
             lambda: "qemu",
             snapshots,
+            control,
         )
         interfaces = ServerInterfaces(self.hypervisor, builder, self.files)
         self.sync = ServerSync(control, self.hypervisor, self.files, self.jobs, interfaces)

@@ -42,11 +42,11 @@ class _Entry(Frozen):
 
 
 def _entries(ctx: Context, rows: Sequence[Migration]) -> list[_Entry]:
-    ids = [job for row in rows for job in (row.id, row.end_id) if job]
+    ids = [job for row in rows for job in (row.action_id, row.end_id) if job]
     actions = {action.id: action for action in ctx.db.rows(ServerAction, id=ids, order_by=())}
     found = []
     for row in rows:
-        action, end = actions.get(row.id), actions.get(row.end_id)
+        action, end = actions.get(row.action_id), actions.get(row.end_id)
         changed = max([row.updated_at, *(one.updated_at for one in (action, end) if one)])
         found.append(_Entry(row=row, status=status_of(row, action, end), changed_at=changed))
     return found
@@ -54,7 +54,7 @@ def _entries(ctx: Context, rows: Sequence[Migration]) -> list[_Entry]:
 
 def _view(ctx: Context, entry: _Entry, nodes: Mapping[str, NodeRow]) -> dict[str, Any]:
     row = entry.row
-    source, target = nodes.get(row.source_id), nodes.get(row.target_id)
+    source, target = nodes.get(row.source_node), nodes.get(row.dest_node)
     body: dict[str, Any] = {
         "id": row.number,
         "source_node": source.name if source else None,
@@ -70,9 +70,9 @@ def _view(ctx: Context, entry: _Entry, nodes: Mapping[str, NodeRow]) -> dict[str
         "updated_at": iso_utc(entry.changed_at, suffix="", micros=True),
     }
     if ctx.microversion >= (2, 23):
-        body["migration_type"] = row.kind
+        body["migration_type"] = row.migration_type
     if ctx.microversion >= (2, 59):
-        body["uuid"] = row.uuid
+        body["uuid"] = row.id
     if ctx.microversion >= (2, 80):
         body |= {"user_id": row.user_id, "project_id": row.project_id}
     return body
@@ -93,10 +93,10 @@ def index(ctx: Context) -> dict[str, Any]:
     rows = ctx.db.rows(Migration, order_by=newest_first, where=where)
     names = {node.id: node.name for node in nodes.values()}
     checks: dict[str, Callable[[_Entry, str], bool]] = {
-        "host": lambda e, v: v in (names.get(e.row.source_id), names.get(e.row.target_id)),
-        "source_compute": lambda e, v: names.get(e.row.source_id) == v,
+        "host": lambda e, v: v in (names.get(e.row.source_node), names.get(e.row.dest_node)),
+        "source_compute": lambda e, v: names.get(e.row.source_node) == v,
         "status": lambda e, v: e.status == v,
-        "migration_type": lambda e, v: e.row.kind == v,
+        "migration_type": lambda e, v: e.row.migration_type == v,
         "hidden": lambda _e, v: not listing.boolean(v),
         "user_id": lambda e, v: e.row.user_id == v,
         "project_id": lambda e, v: e.row.project_id == v,
@@ -110,7 +110,7 @@ def index(ctx: Context) -> dict[str, Any]:
     ]
     links: dict[str, Any] = {}
     if ctx.microversion >= (2, 59):
-        found, links = listing.page(ctx, found, key=lambda e: e.row.uuid, collection="migrations")
+        found, links = listing.page(ctx, found, key=lambda e: e.row.id, collection="migrations")
     return {"migrations": [_view(ctx, entry, nodes) for entry in found], **links}
 
 

@@ -40,6 +40,7 @@ _ADMINS = (
     "os-extended-server-attributes",
     "os-admin-actions:reset_state",
     "os-evacuate",
+    "os-migrate-server:migrate",
     "os-shelve:shelve_offload",
     "os-shelve:unshelve_to_host",
     "os-admin-actions:inject_network_info",

@@ -73,7 +73,7 @@ def evacuate(ctx: Context, server_id: str) -> Reply:
         extra = ctx.db.get(ServerExtra, server.id)
         if extra is not None and server.config_drive:
             ops.append(put(msgspec.structs.replace(extra, admin_password=password)))
-        begin = begin_op(ctx, server, action, found.node.id, kind="evacuation")
+        begin = begin_op(ctx, server, action, found.node.id, migration_type="evacuation")
         return [*ops, insert(action), begin], None
 
     ctx.transact(plan)

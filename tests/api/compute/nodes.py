@@ -70,7 +70,14 @@ class ComputeNode:
         builder = ServerBuilder(control, self.files, section)
         snapshots = ServerSnapshots(control, self.hypervisor)
         jobs = ServerJobs(
-            self.hypervisor, builder, self.files, section, control.clock, lambda: "qemu", snapshots
+            self.hypervisor,
+            builder,
+            self.files,
+            section,
+            control.clock,
+            lambda: "qemu",
+            snapshots,
+            control,
         )
         interfaces = ServerInterfaces(self.hypervisor, builder, self.files)
         self.sync = ServerSync(control, self.hypervisor, self.files, jobs, interfaces)
