@@ -4,9 +4,9 @@ from node.api.context import Context, Token
 from node.api.inner import InnerAnswer
 from node.api.receiving import FileSink, Received, receive
 from node.api.route import Microversions, Reply, Route, Service
-from node.clock import Clock, iso_utc, parse_iso
+from node.clock import Clock, SystemClock, iso_utc, parse_iso
 from node.cluster.operator import Operator, operator
-from node.config import ApiSection, Config, NodeSection
+from node.config import ApiSection, ClusterSection, Config, NodeSection
 from node.contracts import (
     FixedIp,
     ImageChange,
@@ -23,7 +23,7 @@ from node.contracts import (
 )
 from node.control.placement import NodeRow, PlacementRequest, choose
 from node.control.reconciler import Control, Done, Reconciler
-from node.data_port import DataAnswer, DataPort, NoDataPort
+from node.data_port import DataAnswer, DataPort, DataUpload, NoDataPort, NodeTls, Place, TlsDataPort
 from node.errors import (
     BadRequest,
     ClientGone,
@@ -89,6 +89,7 @@ __all__ = [
     "Check",
     "ClientGone",
     "Clock",
+    "ClusterSection",
     "Config",
     "Conflict",
     "Context",
@@ -96,6 +97,7 @@ __all__ = [
     "Count",
     "DataAnswer",
     "DataPort",
+    "DataUpload",
     "Delete",
     "DiskFull",
     "Done",
@@ -122,12 +124,14 @@ __all__ = [
     "NodeId",
     "NodeRow",
     "NodeSection",
+    "NodeTls",
     "NotAcceptable",
     "NotFound",
     "NotImplementedHere",
     "Operator",
     "OverQuota",
     "Patch",
+    "Place",
     "PlacementRequest",
     "PortPlan",
     "PortRequest",
@@ -146,7 +150,9 @@ __all__ = [
     "Row",
     "ServerMetadata",
     "Service",
+    "SystemClock",
     "Table",
+    "TlsDataPort",
     "Token",
     "TooLarge",
     "Unauthorized",

@@ -193,7 +193,7 @@ class Dispatcher:
             return cast("Reader", _Unreadable())
 
     def _answer(self, ctx: Context, routes: Sequence[Route], values: Sequence[str]) -> Reply:
-        if not self.backend.is_fresh(ctx.db):
+        if not ctx.peer and not self.backend.is_fresh(ctx.db):
             ctx.response_headers["Warning"] = _STALE
         if ctx.peer and not self.backend.is_member(ctx.peer):
             raise Forbidden(f"Node {ctx.peer} is no member of this cluster.")

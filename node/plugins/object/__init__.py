@@ -1,12 +1,39 @@
 """Object storage: Swift v1 and S3 over one store."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from node.plugins.object.store.section import ObjectSection
+from node.plugins.object.store_seeds import store_seeds
+from node.plugins.object.store_sync import StoreSync, stop_process
 from node.plugins.object.tables import ROW_TYPES
-from node.sdk import Row, hookimpl
+from node.sdk import AnyOp, Control, Frozen, Reconciler, Row, hookimpl
 
 
 @hookimpl
 def row_types() -> Sequence[type[Row]]:
     """Return the rows of object storage."""
     return ROW_TYPES
+
+
+@hookimpl
+def config_sections() -> Mapping[str, type[Frozen]]:
+    """Return the section `[object]`."""
+    return {"object": ObjectSection}
+
+
+@hookimpl
+def seed_rows(now_us: int) -> Sequence[AnyOp]:
+    """Return the storage policies."""
+    return store_seeds(now_us)
+
+
+@hookimpl
+def reconcilers(control: Control) -> Sequence[Reconciler]:
+    """Return what keeps this node's part of the store."""
+    return [StoreSync(control)]
+
+
+@hookimpl
+def teardown(control: Control) -> None:
+    """End the store process."""
+    stop_process(control)
