@@ -147,7 +147,9 @@ class Dispatcher:
             config=backend.config,
             clock=backend.clock,
             ids=backend.ids,
-            request_id=backend.ids.request_id(),
+            request_id=self.service.request_id(backend.ids, backend.clock)
+            if self.service.request_id
+            else backend.ids.request_id(),
             base_url=f"{req.scheme}://{self._public_host or req.netloc}",
             plain=req.scheme == "http",
             node_id=backend.node_id,
@@ -207,7 +209,7 @@ class Dispatcher:
                 raise Unauthorized("The request you have made requires authentication.")
         else:
             self._authenticate(ctx, required=True)
-        _refuse_nul(ctx, values)
+        _refuse_nul(ctx, () if fitting[0].policy == "own" else values)
         route, raw = self._select(ctx, fitting)
         params = dict(zip(_parameters(route.path), values, strict=True))
         if route.path.endswith(":path}"):

@@ -314,7 +314,9 @@ def _fold(name: str, query: Query) -> str:
 
 
 def _beyond_marker(prefix: str, query: Query) -> bool:
-    """Return whether a folded prefix is behind the marker: a marker inside of it has passed it."""
+    """Return whether a folded prefix is behind the marker: a marker inside of it has passed it, unless `refold`."""
+    if query.refold:
+        return prefix != query.marker
     if query.reverse or not query.marker:
         return True
     return prefix.encode() > query.marker.encode() and not query.marker.startswith(prefix)

@@ -3,10 +3,9 @@
 from collections.abc import Mapping, Sequence
 
 from node.plugins.object.store.section import ObjectSection
-from node.plugins.object.store_seeds import store_seeds
-from node.plugins.object.store_sync import StoreSync, stop_process
+from node.plugins.object.swift.section import SwiftSection
 from node.plugins.object.tables import ROW_TYPES
-from node.sdk import AnyOp, Control, Frozen, Reconciler, Row, hookimpl
+from node.sdk import AnyOp, Control, Frozen, Reconciler, Row, Service, hookimpl
 
 
 @hookimpl
@@ -16,24 +15,38 @@ def row_types() -> Sequence[type[Row]]:
 
 
 @hookimpl
+def services() -> Sequence[Service]:
+    """Return the services that clients see; the core never loads them."""
+    from node.plugins.object.swift.service import SERVICE as SWIFT
+
+    return [SWIFT]
+
+
+@hookimpl
 def config_sections() -> Mapping[str, type[Frozen]]:
-    """Return the section `[object]`."""
-    return {"object": ObjectSection}
+    """Return the sections of the configuration."""
+    return {"object": ObjectSection, "swift": SwiftSection}
 
 
 @hookimpl
 def seed_rows(now_us: int) -> Sequence[AnyOp]:
     """Return the storage policies."""
+    from node.plugins.object.store_seeds import store_seeds
+
     return store_seeds(now_us)
 
 
 @hookimpl
 def reconcilers(control: Control) -> Sequence[Reconciler]:
-    """Return what keeps this node's part of the store."""
+    """Return what keeps this node's part of the store; API workers never load it."""
+    from node.plugins.object.store_sync import StoreSync
+
     return [StoreSync(control)]
 
 
 @hookimpl
 def teardown(control: Control) -> None:
     """End the store process."""
+    from node.plugins.object.store_sync import stop_process
+
     stop_process(control)

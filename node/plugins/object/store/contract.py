@@ -81,6 +81,9 @@ class Query(Frozen):
     """Only names before it (after it, with `reverse`)."""
     delimiter: str = ""
     """Names that hold it behind the prefix are folded into one prefix."""
+    refold: bool = False
+    """A folded prefix in which the marker lies is listed again, unless it is the marker itself (Swift); else a marker
+    in it has passed it (S3)."""
     limit: int = 10_000
     """How many entries and folded prefixes together."""
     reverse: bool = False
