@@ -1,6 +1,6 @@
 """The product's public surface: everything that a plugin may import, re-exported."""
 
-from node.api.context import Context, Token
+from node.api.context import AccessKey, Context, KeyToken, Token
 from node.api.inner import InnerAnswer
 from node.api.route import Microversions, Reply, Route, Service
 from node.clock import Clock, iso_utc, parse_iso
@@ -64,6 +64,7 @@ from node.state.txn import (
 from node.types import Frozen, Micros, NodeId
 
 __all__ = [
+    "AccessKey",
     "AnyOp",
     "ApiSection",
     "Applied",
@@ -91,6 +92,7 @@ __all__ = [
     "ImageSource",
     "InnerAnswer",
     "Insert",
+    "KeyToken",
     "LengthRequired",
     "MethodNotAllowed",
     "Micros",

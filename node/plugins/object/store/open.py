@@ -1,21 +1,14 @@
-"""The way from a request to the store."""
+"""The store of this process."""
 
 from node.plugins.object.store.contract import Store
 from node.sdk import Context, Unavailable
 
-KEPT = "object.store"
-"""What the API process keeps the store under."""
-
 
 def store_of(ctx: Context) -> Store:
-    """Return the object store of this node.
-
-    Raises:
-        Unavailable: 503, this node has none.
-    """
-    store: Store = ctx.kept.get(KEPT, _none)
-    return store
+    """Return the store that this process keeps."""
+    found: Store = ctx.kept.get("object.store", _none)
+    return found
 
 
 def _none() -> Store:
-    raise Unavailable("This node keeps no objects")
+    raise Unavailable("This node has no object store yet")
