@@ -1,6 +1,6 @@
 """The product's public surface: everything that a plugin may import, re-exported."""
 
-from node.api.context import Context, Token
+from node.api.context import AccessKey, Context, KeyToken, Token
 from node.api.inner import InnerAnswer
 from node.api.receiving import FileSink, Received, receive
 from node.api.route import Microversions, Reply, Route, Service
@@ -80,6 +80,7 @@ from node.volume_contract import (
 )
 
 __all__ = [
+    "AccessKey",
     "AnyOp",
     "ApiSection",
     "Applied",
@@ -113,6 +114,7 @@ __all__ = [
     "Images",
     "InnerAnswer",
     "Insert",
+    "KeyToken",
     "LengthRequired",
     "MethodNotAllowed",
     "Micros",

@@ -58,6 +58,21 @@ class Token(Frozen):
         return "admin" in self.roles
 
 
+class AccessKey(Frozen):
+    """The public half of an EC2 key: what `token_verify` is asked in place of a token by who checks signatures.
+
+    No header can be one, so nobody passes by showing it.
+    """
+
+    access: str
+
+
+class KeyToken(Token):
+    """Who an access key stands for, and what its requests are signed with."""
+
+    secret: str = ""
+
+
 class Proposer(Protocol):
     """Way to the replicated log."""
 
@@ -150,6 +165,8 @@ class Context:
         """Path below the service, decoded."""
         self.raw_path = "/"
         """Whole path as sent, percent-encoded."""
+        self.sent_uri = "/"
+        """Path and query as the client addressed it: other than `raw_path` where the service claimed it."""
         self.service_path = ""
         """The service's prefix, for links: base_url + service_path + '/v2.1/…'."""
         self.headers: Mapping[str, str] = {}

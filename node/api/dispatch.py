@@ -69,6 +69,9 @@ class Backend(Frozen):
 PEER = "hedgerow.peer"
 """Key of the WSGI environment: the node whose certificate was shown on the data port. No header makes one."""
 
+RAW_URI = "hedgerow.raw_uri"
+"""Key of the WSGI environment: path and query as sent, where a service claimed a request that came in elsewhere."""
+
 
 class Dispatcher:
     """Serves the routes of one service."""
@@ -161,6 +164,7 @@ class Dispatcher:
         ctx.method = req.method
         ctx.path = req.path.removeprefix(self.service.path) or "/"
         ctx.raw_path = environ.get("RAW_URI") or req.path
+        ctx.sent_uri = environ.get(RAW_URI) or ctx.raw_path
         ctx.service_path = self.service.path
         ctx.headers = _headers(environ)
         ctx.environ = environ

@@ -114,6 +114,10 @@ class Service(Frozen):
     rules: Mapping[str, str] = {}
     """Shared rules that policies refer to by `rule:name`."""
     description: str = ""
+    claim: Callable[[Mapping[str, Any], Any], tuple[str, Mapping[str, str]] | None] | None = None
+    """Called as claim(environ, config) for every request: the percent-encoded path at which this service serves one
+    that came in elsewhere (under a host name of its own, or at the root with a signature of its own), and what to add
+    to its environment; None: it is no such request."""
 
     def iterate(self) -> Iterator[Route]:
         """Yield the routes."""

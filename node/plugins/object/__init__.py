@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
+from node.plugins.object.s3.section import S3Section
+from node.plugins.object.s3.tables import ROW_TYPES as S3_ROW_TYPES
 from node.plugins.object.store.section import ObjectSection
 from node.plugins.object.swift.section import SwiftSection
 from node.plugins.object.tables import ROW_TYPES
@@ -11,21 +13,22 @@ from node.sdk import AnyOp, Control, Frozen, Reconciler, Row, Service, hookimpl
 @hookimpl
 def row_types() -> Sequence[type[Row]]:
     """Return the rows of object storage."""
-    return ROW_TYPES
+    return [*ROW_TYPES, *S3_ROW_TYPES]
 
 
 @hookimpl
 def services() -> Sequence[Service]:
     """Return the services that clients see; the core never loads them."""
+    from node.plugins.object.s3.service import SERVICE as S3
     from node.plugins.object.swift.service import SERVICE as SWIFT
 
-    return [SWIFT]
+    return [SWIFT, S3]
 
 
 @hookimpl
 def config_sections() -> Mapping[str, type[Frozen]]:
     """Return the sections of the configuration."""
-    return {"object": ObjectSection, "swift": SwiftSection}
+    return {"object": ObjectSection, "s3": S3Section, "swift": SwiftSection}
 
 
 @hookimpl
