@@ -169,10 +169,12 @@ class NoImages:
     def facts(self, db: "Reader", image_id: str) -> ImageFacts | None:
         """Return None."""
         del db, image_id
+        return None
 
     def open(self, control: "Control", image_id: str) -> ImageSource | None:
         """Return None."""
         del control, image_id
+        return None
 
     def change(self, control: "Control", image_id: str, change: ImageChange) -> bool:
         """Return that there is nothing to do."""

@@ -176,10 +176,12 @@ class NoVolumes:
     def facts(self, db: "Reader", volume_id: str) -> VolumeFacts | None:
         """Return None."""
         del db, volume_id
+        return None
 
     def snapshot_facts(self, db: "Reader", snapshot_id: str) -> VolumeSnapshotFacts | None:
         """Return None."""
         del db, snapshot_id
+        return None
 
     def attachments(
         self, db: "Reader", server_ids: Sequence[str]
