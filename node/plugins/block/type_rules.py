@@ -1,0 +1,31 @@
+"""Decisions about volume types."""
+
+from node.plugins.block.tables import DEFAULT_TYPE, DefaultType, VolumeType
+from node.sdk import BadRequest, Reader
+
+
+def default_of(db: Reader, project_id: str) -> VolumeType | None:
+    """Return the volume type of volumes that name none."""
+    chosen = db.get(DefaultType, project_id) if project_id else None
+    if chosen is not None and (row := db.get(VolumeType, chosen.type_id)):
+        return row
+    return db.one(VolumeType, name=DEFAULT_TYPE)
+
+
+def check_size(kind: VolumeType | None, size_gib: int) -> None:
+    """Refuse a size that the volume type does not have.
+
+    Raises:
+        BadRequest: 400.
+    """
+    specs = kind.extra_specs if kind else {}
+    for name, fits in (
+        ("provisioning:min_vol_size", lambda bound: size_gib >= bound),
+        ("provisioning:max_vol_size", lambda bound: size_gib <= bound),
+    ):
+        text = specs.get(name, "")
+        if text.isascii() and text.isdigit() and not fits(int(text[:18])):
+            raise BadRequest(
+                f"Invalid input received: Specified volume size of '{size_gib}' does not fit"
+                f" {name} of '{text}' for volume type"
+            )
