@@ -38,7 +38,7 @@ class Control(ABC):
     clock: Clock
     ids: Ids
     hook: Any
-    """Call other plugins: `control.hook.image_open(...)`."""
+    """Call other plugins: `control.hook.port_states(...)`."""
     data_port: DataPort = NoDataPort()
     """The way to bulk data of other nodes."""
 

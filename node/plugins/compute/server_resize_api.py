@@ -28,6 +28,7 @@ from node.sdk import (
     NodeRow,
     NotFound,
     OverQuota,
+    images_of,
 )
 
 _SERVERS = "os_compute_api:servers"
@@ -93,7 +94,7 @@ def _check(ctx: Context, server: Server, old: FlavorFacts, wanted: FlavorFacts) 
         raise BadRequest("Resize to zero disk flavor is not allowed.")
     if wanted.disk_gib < old.disk_gib or wanted.ephemeral_gib < old.ephemeral_gib:
         raise BadRequest("Resize to a flavor with a smaller disk is not possible.")
-    facts = ctx.hook.image_facts(db=ctx.db, image_id=server.image_id) if server.image_id else None
+    facts = images_of(ctx.hook).facts(ctx.db, server.image_id) if server.image_id else None
     if facts is not None and wanted.memory_mib < facts.min_ram_mib:
         raise BadRequest("Flavor's memory is too small for requested image.")
 

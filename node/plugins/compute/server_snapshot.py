@@ -10,7 +10,7 @@ from node.plugins.compute import disk, names
 from node.plugins.compute.disk import DiskError
 from node.plugins.compute.drivers.hypervisor import Hypervisor
 from node.plugins.compute.tables import Server
-from node.sdk import Control, ImageChange
+from node.sdk import Control, ImageChange, images_of
 
 
 class ServerSnapshots:
@@ -48,7 +48,7 @@ class ServerSnapshots:
 
     def _change(self, server: Server, change: ImageChange) -> None:
         image_id = server.job_data.get("image_id", "")
-        self._control.hook.image_change(control=self._control, image_id=image_id, change=change)
+        images_of(self._control.hook).change(self._control, image_id, change)
 
     def _flatten(self, server: Server, whole: Path) -> None:
         root = names.disk_path(self._control.config.state_dir, server.id)

@@ -30,6 +30,7 @@ from node.sdk import (
     Reply,
     Route,
     Unavailable,
+    images_of,
 )
 
 _POLICY = "os_compute_api:servers:create_image"
@@ -85,7 +86,7 @@ def new_image(ctx: Context, server: Server, name: str, metadata: Mapping[str, st
     Raises:
         NodeError: 400, 403, 409 as the image service says.
     """
-    facts = ctx.hook.image_facts(db=ctx.db, image_id=server.image_id) if server.image_id else None
+    facts = images_of(ctx.hook).facts(ctx.db, server.image_id) if server.image_id else None
     kept = {k: v for k, v in facts.properties.items() if k not in _NOT_KEPT} if facts else {}
     flavor = server.flavor
     assert flavor is not None

@@ -141,7 +141,7 @@ def test_a_fetch_goes_on_where_it_was_cut_off(world: World) -> None:
 def want(node: Member, image_id: str) -> None:
     """Have a node need the image for a server."""
     with pytest.raises(sdk.Unavailable, match="on its way"):
-        image_plugin.image_open(node.control, image_id)
+        image_plugin.images().open(node.control, image_id)
     assert node.control.woken[-1] == ("image-copies", image_id)
 
 
@@ -151,7 +151,7 @@ def test_a_node_that_needs_an_image_has_it_fetched(world: World) -> None:
     third = next(node for node in world.nodes if node.id not in world.holders(image_id))
     want(third, image_id)
     world.look(third)
-    source = image_plugin.image_open(third.control, image_id)
+    source = image_plugin.images().open(third.control, image_id)
     assert source is not None
     assert source.path.read_bytes() == DATA
     assert world.files(third.id) == [".data"]
