@@ -14,6 +14,7 @@ import ctypes
 import json
 import os
 import socket
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,8 @@ SOCKET = "nbd.sock"
 TOP = "top"
 _PIDFD_GETFD = 438
 _BACKLOG = 128
+_PATH_BYTES = 108
+_CONNECTED = "03"
 _HOLD_S = 600
 
 
@@ -59,11 +62,12 @@ class Running(Frozen):
 class HeadProcess:
     """The head of one volume on this node."""
 
-    def __init__(self, directory: Path, layers: Layers, tls: Path | None = None) -> None:
+    def __init__(self, directory: Path, layers: Layers) -> None:
         self.directory = directory
         self.daemon = StorageDaemon(directory, "head")
+        self.tls: Path | None = None
+        """Directory of the certificates for replicas of other nodes; None: plain, on loopback."""
         self._layers = layers
-        self._tls = tls
         self._listener: socket.socket | None = None
 
     @property
@@ -89,9 +93,11 @@ class HeadProcess:
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
         directory = os.open(self.directory, os.O_PATH | os.O_CLOEXEC)
+        path = str(self.socket_path)
         try:
             self.socket_path.unlink(missing_ok=True)
-            made.bind(f"/proc/self/fd/{directory}/{SOCKET}")
+            fits = len(os.fsencode(path)) < _PATH_BYTES
+            made.bind(path if fits else f"/proc/self/fd/{directory}/{SOCKET}")
             made.listen(_BACKLOG)
         except OSError:
             made.close()
@@ -99,6 +105,20 @@ class HeadProcess:
         finally:
             os.close(directory)
         self._listener = made
+
+    def age_s(self) -> float:
+        """Return for how long the present head, or the last one, is there."""
+        with contextlib.suppress(OSError):
+            return max(0.0, time.time() - self.daemon.pid_file.stat().st_mtime)
+        return 0.0
+
+    def clients(self) -> int:
+        """Return how many connections the head has on its socket. Source: proc_net(5)."""
+        path, found = str(self.socket_path), 0
+        for line in Path("/proc/net/unix").read_text("utf-8", "replace").splitlines()[1:]:
+            fields = line.split(maxsplit=7)
+            found += len(fields) == 8 and fields[7] == path and fields[5] == _CONNECTED
+        return found
 
     def kill(self) -> None:
         """End the head at once, keeping the socket: what it did not answer, guests ask again."""
@@ -125,8 +145,8 @@ class HeadProcess:
         assert self._listener is not None
         fd = self._listener.fileno()
         arguments: list[str] = []
-        if self._tls is not None and any(member.port for member in members):
-            arguments += ["--object", tls_object(self._tls, "client")]
+        if self.tls is not None and any(member.port for member in members):
+            arguments += ["--object", tls_object(self.tls, "client")]
         for blockdev in self._graph(epoch, members, layers, limits or {}, read_only=read_only):
             kind = "--object" if "qom-type" in blockdev else "--blockdev"
             arguments += [kind, json.dumps(blockdev)]
@@ -164,13 +184,15 @@ class HeadProcess:
         if recorded is None or recorded.epoch <= epoch:
             self.daemon.kill()
 
-    def close(self) -> None:
-        """End the head after it finished what it accepted, and nobody can connect any more."""
-        self.daemon.end()
-        if self._listener is not None:
-            self._listener.close()
-            self._listener = None
+    def close(self) -> bool:
+        """End the head after it finished what it accepted, and nobody can connect any more.
+
+        False: there was none, or it hung and was killed; what it accepted is on some replicas and not on others.
+        """
+        ended = self.daemon.end()
+        self.let_go()
         self.socket_path.unlink(missing_ok=True)
+        return ended
 
     def let_go(self) -> None:
         """Close this process's copy of the socket; a running head goes on."""
@@ -233,7 +255,7 @@ class HeadProcess:
             "reconnect-delay": _HOLD_S,
             "discard": "unmap",  # without it a request to zero would keep the space
         }
-        if self._tls is not None:
+        if self.tls is not None:
             child |= {"tls-creds": "tls", "tls-hostname": member.node_id}
         return child
 

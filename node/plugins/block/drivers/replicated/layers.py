@@ -88,6 +88,15 @@ class Layers:
         aside.rename(self.path(layer))
         self._settle()
 
+    def flatten(self, layers: Sequence[str], target: Path) -> None:
+        """Write what a chain that nobody uses holds into one raw file.
+
+        Raises:
+            LayerError: 500, the disk is full.
+        """
+        source = json.dumps(self.node(layers, "", writable=False))
+        self._image("convert", "-q", "-O", "raw", f"json:{source}", str(target))
+
     def grow(self, layer: str, size_bytes: int) -> None:
         """Make the layer that is written larger; nothing has it open. Never makes it smaller.
 
@@ -138,7 +147,8 @@ class Layers:
             spec = self._layer(layer, spec, writable=writable and is_top)
         if spec is None:
             raise LayerError("A replica has at least one layer")
-        spec["node-name"] = name
+        if name:
+            spec["node-name"] = name
         if writable:
             spec["detect-zeroes"] = "unmap"
         return spec

@@ -119,15 +119,16 @@ class Nbd:
         """Make what was written durable."""
         self._request(_FLUSH, 0, 0)
 
-    def extents(self, context: str) -> Iterator[Extent]:
-        """Yield the whole export in parts by a context that was asked for, in order."""
-        offset = 0
-        while offset < self.size_bytes:
-            span = min(_STATUS_SPAN, self.size_bytes - offset)
+    def extents(self, context: str, offset: int = 0, length: int | None = None) -> Iterator[Extent]:
+        """Yield the export, or a range of it, in parts by a context that was asked for, in order."""
+        end = self.size_bytes if length is None else min(self.size_bytes, offset + length)
+        while offset < end:
+            span = min(_STATUS_SPAN, end - offset)
             data = self._request(_STATUS, offset, span, context=self._contexts[context])
-            for length, flags in struct.iter_unpack(">II", data):
-                part = min(length, self.size_bytes - offset)
-                yield Extent(offset, part, flags)
+            for size, flags in struct.iter_unpack(">II", data):
+                part = min(size, end - offset)
+                if part:
+                    yield Extent(offset, part, flags)
                 offset += part
             if not data:
                 raise NbdError(f"no answer about {context}")
@@ -219,7 +220,7 @@ def _text(data: bytes) -> bytes:
 
 
 def _option_reply(raw: socket.socket) -> tuple[int, bytes]:
-    _magic, _option_, kind, length = struct.unpack(">QIII", _exactly(raw, 20))
+    _magic, _asked, kind, length = struct.unpack(">QIII", _exactly(raw, 20))
     return kind, _exactly(raw, length)
 
 

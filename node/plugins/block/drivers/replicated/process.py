@@ -120,20 +120,23 @@ class StorageDaemon:
                     os.close(handle)
         self.pid_file.unlink(missing_ok=True)
 
-    def end(self, patience_s: float = 3.0) -> None:
-        """Let it finish what it accepted and end; one that takes longer is killed.
+    def end(self, patience_s: float = 3.0) -> bool:
+        """Let it finish what it accepted and end; one that takes longer is killed. Say whether it ended by itself.
 
         Raises:
             StorageDaemonError: as `kill`.
         """
         pid = self.pid()
-        if pid is not None:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGTERM)
-            deadline = time.monotonic() + patience_s
-            while self.pid() == pid and time.monotonic() < deadline:
-                time.sleep(0.002)
+        if pid is None:
+            return False
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
+        deadline = time.monotonic() + patience_s
+        while self.pid() == pid and time.monotonic() < deadline:
+            time.sleep(0.002)
+        ended = self.pid() != pid
         self.kill()
+        return ended
 
 
 def _ended(handle: int, timeout_s: float) -> bool:

@@ -1,4 +1,4 @@
-"""The process of one replica on this node: a file behind NBD, under one epoch's name at a time, with a log of what is dirty.
+"""The process of one replica on this node: a file behind NBD, under one epoch's name at a time, with a log.
 
 The *log* is what makes replicas equal again after head and guest died together (copying.py): dirty bitmaps of short
 intervals, of which the last two are kept. A new one is begun only once the current one holds something: where no head
@@ -38,7 +38,7 @@ class ReplicaProcess:
         self.daemon = StorageDaemon(directory, "replica")
         self._layers = layers
 
-    def start(self, chain: Sequence[str], place: Place) -> int:
+    def start(self, chain: Sequence[str], place: Place, *, writable: bool = True) -> int:
         """Start it over a chain of layers, with nothing exported yet; return the port it listens on.
 
         Raises:
@@ -53,7 +53,8 @@ class ReplicaProcess:
             if place.tls is not None:
                 arguments += ["--object", tls_object(place.tls, "server")]
                 server += ",tls-creds=tls"
-            arguments += ["--blockdev", json.dumps(self._layers.node(chain, NODE))]
+            node = self._layers.node(chain, NODE, writable=writable)
+            arguments += ["--blockdev", json.dumps(node)]
             arguments += ["--nbd-server", server]
             self.daemon.start(arguments, fds=[listener.fileno()])
         return port
@@ -65,10 +66,9 @@ class ReplicaProcess:
             QmpLost: the process hangs.
         """
         for export in qmp.ask("query-block-exports"):
-            id = export["id"]
             if not export["shutting-down"]:
-                qmp.ask("block-export-del", {"id": id, "mode": "hard"})
-            qmp.wait_event("BLOCK_EXPORT_DELETED", lambda data, id=id: data["id"] == id)
+                qmp.ask("block-export-del", {"id": export["id"], "mode": "hard"})
+            wait_gone(qmp, export["id"])
 
     def export(
         self, qmp: Qmp, name: str, *, writable: bool = True, bitmaps: Sequence[str] = ()
@@ -132,6 +132,15 @@ class ReplicaProcess:
         for name in self.logs(qmp):
             qmp.ask("block-dirty-bitmap-remove", _bitmap(name))
         self.rotate(qmp)
+
+
+def wait_gone(qmp: Qmp, export: str, timeout_s: float | None = None) -> None:
+    """Wait for the end of an export: nothing that came through it is still to be done.
+
+    Raises:
+        QmpLost: it did not end in time.
+    """
+    qmp.wait_event("BLOCK_EXPORT_DELETED", lambda data: bool(data["id"] == export), timeout_s)
 
 
 def tls_object(directory: Path, side: str) -> str:

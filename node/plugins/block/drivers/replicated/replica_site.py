@@ -150,6 +150,77 @@ class ReplicaSite:
             has_log = bool(bitmaps) and 0 < served.log_from <= max(opened, served.joined)
             return Gap(port=served.port, export=name, bitmaps=tuple(bitmaps), has_log=has_log)
 
+    def yield_to_head(
+        self, volume_id: str, epoch: int, layers: Sequence[str], size_bytes: int
+    ) -> None:
+        """Leave the replica's file to this node's head, grown as wished.
+
+        Raises:
+            NotFound: 404, the replica is not here.
+            Conflict: 409, the epoch is over.
+        """
+        with self._locked(volume_id):
+            served = self._may_serve(volume_id, epoch, layers)
+            ReplicaProcess(self.home(volume_id), self.layers).daemon.kill()
+            self.layers.grow(layers[-1], size_bytes)
+            self._save(volume_id, msgspec.structs.replace(served, epoch=epoch, pid=0))
+
+    @contextlib.contextmanager
+    def while_open(self, volume_id: str, epoch: int) -> Iterator[None]:
+        """Hold off who wants to fence an epoch.
+
+        Raises:
+            Conflict: 409, somebody did: the epoch is over.
+        """
+        with self._locked(volume_id):
+            fenced = self.served(volume_id).fenced
+            if epoch <= fenced:
+                raise Conflict(f"Epoch {epoch} of volume {volume_id} is over: {fenced} is fenced")
+            yield
+
+    def receive(
+        self, volume_id: str, epoch: int, layers: Sequence[str], size_bytes: int
+    ) -> tuple[int, str]:
+        """Make the replica empty and export it to who fills it; it was left out of this epoch. Return port and export.
+
+        Raises:
+            NotFound: 404, a layer below is not here.
+            Conflict: 409, the replica belongs to this epoch, or the epoch is over.
+            Unavailable: 503, the process does not do as it is told.
+        """
+        with self._locked(volume_id):
+            served = self.served(volume_id)
+            if epoch <= max(served.fenced, served.epoch):
+                raise Conflict(f"The replica of volume {volume_id} is not one to be filled")
+            HeadProcess(self.home(volume_id), self.layers).daemon.kill()
+            ReplicaProcess(self.home(volume_id), self.layers).daemon.kill()
+            self.layers.remove(layers[-1])
+            self.layers.make(layers, size_bytes)
+            process, served = self._running(volume_id, served, layers, size_bytes, 0)
+            name = f"sync-{epoch}-{served.pid}"
+            with self._asking(process) as qmp:
+                process.export(qmp, name)
+            return served.port, name
+
+    def read(self, frozen_id: str, layers: Sequence[str]) -> tuple[int, str]:
+        """Export frozen layers to be read, under their own id; return port and export.
+
+        Raises:
+            NotFound: 404, a layer is not here.
+            Unavailable: 503, the process does not do as it is told.
+        """
+        with self._locked(frozen_id):
+            served = self._may_serve(frozen_id, 1, layers)
+            process = ReplicaProcess(self.home(frozen_id), self.layers)
+            if process.daemon.pid() != served.pid or not served.pid:
+                process.daemon.kill()
+                port = process.start(layers, self.place, writable=False)
+                pid = process.daemon.pid() or 0
+                served = self._save(frozen_id, Served(port=port, pid=pid, layers=tuple(layers)))
+                with self._asking(process) as qmp:
+                    process.export(qmp, "read", writable=False)
+            return served.port, "read"
+
     def rotate(self, volume_id: str) -> bool:
         """Let the log go on to its next interval, where there is one; say whether the replica is served."""
         with self._locked(volume_id):
@@ -161,10 +232,20 @@ class ReplicaSite:
                     process.rotate(qmp)
             return True
 
-    def close(self, volume_id: str) -> None:
-        """End the process of a replica that nobody uses."""
+    def close(self, volume_id: str, epoch: int) -> None:
+        """End the process of a replica that nobody uses since this epoch."""
+        if not self.home(volume_id).is_dir():
+            return
         with self._locked(volume_id):
+            if self.served(volume_id).epoch > epoch:
+                return  # somebody does, and the caller does not know yet
             ReplicaProcess(self.home(volume_id), self.layers).daemon.end()
+
+    def end(self, volume_id: str) -> None:
+        """End all processes of a volume; its data stay."""
+        with self._locked(volume_id):
+            HeadProcess(self.home(volume_id), self.layers).daemon.kill()
+            ReplicaProcess(self.home(volume_id), self.layers).daemon.kill()
 
     def delete(self, volume_id: str, layers: Sequence[str]) -> None:
         """End all processes of a volume and remove its directory and these layers."""
