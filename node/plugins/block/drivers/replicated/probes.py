@@ -88,6 +88,9 @@ class Probes:
 
     def watch(self, group: str, name: str, nbd: Nbd, dead: Dead) -> None:
         """Watch the other side of a connection, which is closed when that ends. `name` is unique in its group."""
+        if self._stop.is_set():
+            nbd.socket.close()
+            return
         with self._lock:
             old = self._probes.pop((group, name), None)
             self._probes[group, name] = _Probe(nbd, dead, self._deadline_s)
@@ -112,7 +115,9 @@ class Probes:
             return {name for of, name in self._probes if of == group}
 
     def stop(self) -> None:
-        """End the thread and all connections."""
+        """End the thread and all connections. Harmless when repeated."""
+        if self._stop.is_set():
+            return
         self._stop.set()
         self._wake.send(b".")
         if self._thread is not None:
