@@ -109,6 +109,15 @@ class DataPort(Protocol):
             Unavailable: 503, nobody knows where it is, it does not answer, or refuses.
         """
 
+    def request(
+        self, node_id: str, method: str, path: str, body: bytes = b""
+    ) -> contextlib.AbstractContextManager[DataAnswer]:
+        """Send a request with a body of any method; whoever serves the path says what it means.
+
+        Raises:
+            NotFound, Unavailable: as `get`.
+        """
+
 
 class NoDataPort:
     """The data port of a node that is alone."""
@@ -117,7 +126,14 @@ class NoDataPort:
         self, node_id: str, path: str, *, offset: int = 0, last: int | None = None
     ) -> contextlib.AbstractContextManager[DataAnswer]:
         """Refuse."""
-        del path, offset, last
+        del offset, last
+        return self.request(node_id, "GET", path)
+
+    def request(
+        self, node_id: str, method: str, path: str, body: bytes = b""
+    ) -> contextlib.AbstractContextManager[DataAnswer]:
+        """Refuse."""
+        del method, path, body
         raise Unavailable(f"This node has no way to node {node_id}: [cluster] data_port is 0")
 
 
@@ -136,14 +152,26 @@ class TlsDataPort:
         self._tls = tls
         self._locate = locate
 
-    @contextlib.contextmanager
     def get(
         self, node_id: str, path: str, *, offset: int = 0, last: int | None = None
-    ) -> Iterator[DataAnswer]:
+    ) -> contextlib.AbstractContextManager[DataAnswer]:
         """Open what a node serves at a path."""
-        headers = {"User-Agent": "hedgerow", "Connection": "close"}
+        headers = {}
         if offset or last is not None:
             headers["Range"] = f"bytes={offset}-{'' if last is None else last}"
+        return self._open(node_id, "GET", path, None, headers)
+
+    def request(
+        self, node_id: str, method: str, path: str, body: bytes = b""
+    ) -> contextlib.AbstractContextManager[DataAnswer]:
+        """Send a request with a body."""
+        return self._open(node_id, method, path, body, {"Content-Type": "application/json"})
+
+    @contextlib.contextmanager
+    def _open(
+        self, node_id: str, method: str, path: str, body: bytes | None, more: Mapping[str, str]
+    ) -> Iterator[DataAnswer]:
+        headers = {"User-Agent": "hedgerow", "Connection": "close", **more}
         place = self._locate(node_id)
         if place is None or not place.address or not place.port:
             raise Unavailable(f"The data port of node {node_id} is not known")
@@ -151,7 +179,7 @@ class TlsDataPort:
         try:
             connection.sock = self._connect(node_id, place)
             try:
-                connection.request("GET", path, headers=headers)
+                connection.request(method, path, body, headers)
                 raw = connection.getresponse()
             except (OSError, http.client.HTTPException) as error:
                 raise Unavailable(f"Node {place.name} does not answer: {error}") from error

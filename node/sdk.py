@@ -22,7 +22,7 @@ from node.contracts import (
 )
 from node.control.placement import NodeRow, PlacementRequest, choose
 from node.control.reconciler import Control, Done, Reconciler
-from node.data_port import DataAnswer, DataPort, NoDataPort
+from node.data_port import DataAnswer, DataPort, NoDataPort, NodeTls, common_name
 from node.errors import (
     BadRequest,
     ClientGone,
@@ -120,6 +120,7 @@ __all__ = [
     "NodeId",
     "NodeRow",
     "NodeSection",
+    "NodeTls",
     "NotAcceptable",
     "NotFound",
     "NotImplementedHere",
@@ -157,6 +158,7 @@ __all__ = [
     "Volumes",
     "check",
     "choose",
+    "common_name",
     "delete",
     "hookimpl",
     "images_of",

@@ -87,6 +87,23 @@ class MemberDataPort:
             raise Unavailable(f"Node {node_id} refuses {path} ({answer.status}): {answer.body!r}")
         yield _Held(answer, self._network.cut_after.pop(node_id, None))
 
+    @contextlib.contextmanager
+    def request(
+        self, node_id: str, method: str, path: str, body: bytes = b""
+    ) -> Iterator[DataAnswer]:
+        """Send a request to a member."""
+        if node_id in self._network.dead or node_id not in self._network.members:
+            raise Unavailable(f"Node {node_id} cannot be reached")
+        self._network.asked.append((node_id, path))
+        member = self._network.members[node_id]
+        headers = {"Content-Type": "application/json"}
+        answer = member.request(method, path, body=body, headers=headers, peer=self._own)
+        if answer.status == 404:
+            raise NotFound(f"Node {node_id} does not have {path}")
+        if answer.status != 200:
+            raise Unavailable(f"Node {node_id} refuses {path} ({answer.status}): {answer.body!r}")
+        yield _Held(answer, None)
+
 
 class _Held:
     """An answer that is here already, and perhaps ends early."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+from node.plugins.block import replica_tables
 from node.plugins.block.section import BlockSection
 from node.plugins.block.tables import ROW_TYPES
 from node.sdk import Frozen, Row, hookimpl
@@ -10,7 +11,7 @@ from node.sdk import Frozen, Row, hookimpl
 @hookimpl
 def row_types() -> Sequence[type[Row]]:
     """Return the row types of block storage."""
-    return ROW_TYPES
+    return [*ROW_TYPES, *replica_tables.ROW_TYPES]
 
 
 @hookimpl

@@ -18,3 +18,9 @@ class BlockSection(Frozen):
     """Size of the pieces in which backups are stored: equal ones are stored once."""
     message_days: int = 30
     """How long messages about failed requests are kept."""
+    replicas: int = 3
+    """On how many nodes the replicated driver keeps a volume, where there are as many."""
+    replace_after_s: int = 900
+    """A replica whose node is down for so long is made anew on another node."""
+    resync_mib_per_s: int = 0
+    """Most that the copy of one replica takes, MiB a second; 0: no limit."""
