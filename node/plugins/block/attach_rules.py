@@ -28,12 +28,12 @@ def check_free(db: Reader, volume: Volume, server_id: str) -> None:
     if server_id and shared:
         for row in db.rows(VolumeAttachment, volume_id=volume.id, server_id=server_id):
             if row.status in ("attached", "attaching", "reserved"):
-                raise BadRequest(f"Invalid volume: Volume {volume.id} is attached to {server_id} already.")
+                raise BadRequest(
+                    f"Invalid volume: Volume {volume.id} is attached to {server_id} already."
+                )
 
 
-def reserve(
-    db: Reader, volume: Volume, wished: VolumeAttachment, now_us: int
-) -> list[AnyOp]:
+def reserve(db: Reader, volume: Volume, wished: VolumeAttachment, now_us: int) -> list[AnyOp]:
     """Return the operations that hold a volume by a new attachment.
 
     Raises:
@@ -61,7 +61,9 @@ def set_status(
     return with_change(db, volume, after, now_us)
 
 
-def end(db: Reader, volume: Volume, row: VolumeAttachment, now_us: int, **fields: Any) -> list[AnyOp]:
+def end(
+    db: Reader, volume: Volume, row: VolumeAttachment, now_us: int, **fields: Any
+) -> list[AnyOp]:
     """Return the operations that end an attachment."""
     return without(db, volume, row.id, now_us, **fields)
 

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from node.plugins.block import attach_rules, lookup, snapshot_api, volume_create_api, volume_rules
-from node.plugins.block.drivers.driver import DriverError
 from node.plugins.block.driver_choice import driver_of
+from node.plugins.block.drivers.driver import DriverError
 from node.plugins.block.tables import BlockService, Snapshot, Volume, VolumeAttachment
 from node.plugins.block.volume_ops import new_snapshot_ops
 from node.sdk import (

@@ -96,7 +96,9 @@ def choose(
         and has_room(pool, section, size_gib)
         and (kind is None or suits(pool, kind.extra_specs))
     ]
-    return max(fitting, key=lambda pool: (pool.free_gib - pool.allocated_gib, pool.node_id), default=None)
+    return max(
+        fitting, key=lambda pool: (pool.free_gib - pool.allocated_gib, pool.node_id), default=None
+    )
 
 
 def has_room(pool: Pool, section: BlockSection, size_gib: int) -> bool:

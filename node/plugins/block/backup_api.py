@@ -19,7 +19,14 @@ from node.plugins.block import (
     volume_create_api,
     volume_rules,
 )
-from node.plugins.block.checks import LooseMetadata, Text255, is_uuid, reference, text_or_none, texts
+from node.plugins.block.checks import (
+    LooseMetadata,
+    Text255,
+    is_uuid,
+    reference,
+    text_or_none,
+    texts,
+)
 from node.plugins.block.listing import boolean, stamp
 from node.plugins.block.lookup import links
 from node.plugins.block.tables import Backup, Snapshot, Volume
@@ -168,10 +175,7 @@ def view(ctx: Context, row: Backup) -> dict[str, Any]:
 
 
 def _list(ctx: Context, shown: Callable[[Backup], dict[str, Any]]) -> dict[str, Any]:
-    if listing.all_tenants(ctx):
-        rows = ctx.db.rows(Backup)
-    else:
-        rows = ctx.db.rows(Backup, project_id=ctx.project_id)
+    rows = listing.own_rows(ctx, Backup)
     for name, value in (
         ("name", lambda row: row.name or ""),
         ("status", volume_rules.backup_status),
@@ -304,7 +308,9 @@ def _remove(ctx: Context, backup_id: str, rule: str, *, force: bool) -> Reply:
         row = lookup.backup(ctx, backup_id, rule)
         now = volume_rules.backup_status(row)
         if not force and now not in ("available", "error", "error_deleting"):
-            raise BadRequest(f"Invalid backup: Backup status must be available or error, but is {now}.")
+            raise BadRequest(
+                f"Invalid backup: Backup status must be available or error, but is {now}."
+            )
         if ctx.db.count(Backup, parent_id=row.id, want="present"):
             raise BadRequest("Invalid backup: Incremental backups exist for this backup.")
         fields = {"want": "absent", "override": "", "fault": "", "updated_at": ctx.now()}
@@ -356,7 +362,9 @@ def _into(ctx: Context, row: Backup, volume: Volume) -> tuple[Volume, list[AnyOp
             f"Invalid volume: volume size {volume.size_gib} is too small to restore backup of size {row.size_gib}."
         )
     if volume.node_id != row.node_id:
-        raise BadRequest("Invalid volume: the backup is on another node: restore it to a new volume.")
+        raise BadRequest(
+            "Invalid volume: the backup is on another node: restore it to a new volume."
+        )
     fields = volume_rules.next_job(volume, "restore", ctx.now(), backup_id=row.id)
     return volume, [check(volume), patch(Volume, volume.id, **fields)]
 
@@ -386,19 +394,30 @@ def import_record(ctx: Context) -> Reply:
     """Know a backup again by its record."""
     body: Record = ctx.body.record
     if body.backup_service != SERVICE:
-        raise BadRequest(f"Invalid input received: backup service {body.backup_service} is not known here.")
+        raise BadRequest(
+            f"Invalid input received: backup service {body.backup_service} is not known here."
+        )
     try:
-        record = msgspec.json.decode(base64.b64decode(body.backup_url, validate=True), type=Exported)
+        record = msgspec.json.decode(
+            base64.b64decode(body.backup_url, validate=True), type=Exported
+        )
     except (binascii.Error, ValueError, msgspec.MsgspecError):
         raise BadRequest("Invalid input received: Can't parse backup record.") from None
-    if not is_uuid(record.id) or not is_uuid(record.manifest_id) or record.size < 1 or record.size > 1 << 31:
+    if (
+        not is_uuid(record.id)
+        or not is_uuid(record.manifest_id)
+        or record.size < 1
+        or record.size > 1 << 31
+    ):
         raise BadRequest("Invalid input received: Can't parse backup record.")
     known = ctx.db.get(Backup, record.id)
     if known is not None:
         raise BadRequest("Invalid backup: Backup already exists in database.")
     node = ctx.db.get(NodeRow, record.node)
     if node is None:
-        raise BadRequest("Invalid input received: the node that has the backup is not of this cloud.")
+        raise BadRequest(
+            "Invalid input received: the node that has the backup is not of this cloud."
+        )
     row = Backup(
         id=record.id,
         created_at=ctx.now(),
@@ -434,9 +453,7 @@ def reset_status(ctx: Context, backup_id: str) -> Reply:
         raise BadRequest(f"Must specify a valid status: {wanted} is none")
 
     def plan() -> tuple[list[AnyOp], None]:
-        row = lookup.backup(
-            ctx, backup_id, "volume_extension:backup_admin_actions:reset_status"
-        )
+        row = lookup.backup(ctx, backup_id, "volume_extension:backup_admin_actions:reset_status")
         plain = wanted == "available" and row.have == "present" and row.want == "present"
         fields: dict[str, Any] = {"override": "" if plain else wanted, "updated_at": ctx.now()}
         return [check(row), patch(Backup, row.id, **fields)], None

@@ -64,7 +64,7 @@ _SORT: Mapping[str, Callable[[Message], Any]] = {
     "id": lambda row: row.id,
     "created_at": lambda row: row.created_at,
     "guaranteed_until": lambda row: row.expires_at,
-    "event_id": lambda row: event_id(row),
+    "event_id": lambda row: row.action_id + row.detail_id,
     "resource_type": lambda row: row.resource_type,
     "request_id": lambda row: row.request_id,
     "message_level": lambda row: row.level,
@@ -140,9 +140,7 @@ def messages(ctx: Context) -> dict[str, Any]:
         wanted = ctx.param(name)
         if wanted is not None and ctx.microversion >= (3, 5):
             rows = [row for row in rows if value(row) == wanted]
-    found, more = listing.page(
-        ctx, rows, key=lambda row: row.id, collection="messages", sort=_SORT
-    )
+    found, more = listing.page(ctx, rows, key=lambda row: row.id, collection="messages", sort=_SORT)
     return {"messages": [_view(ctx, row) for row in found], **more}
 
 
@@ -187,13 +185,21 @@ ROUTES = (
     Route(method="GET", path="/v3/extensions", handler=extensions, policy=_ANY),
     Route(method="GET", path="/v3/extensions/{alias}", handler=extension, policy=_ANY),
     Route(
-        method="GET", path="/v3/resource_filters", handler=resource_filters, policy=_ANY, since="3.33"
+        method="GET",
+        path="/v3/resource_filters",
+        handler=resource_filters,
+        policy=_ANY,
+        since="3.33",
     ),
     Route(
         method="GET", path="/v3/messages", handler=messages, policy="message:get_all", since="3.3"
     ),
     Route(
-        method="GET", path="/v3/messages/{message_id}", handler=show_message, policy=_ANY, since="3.3"
+        method="GET",
+        path="/v3/messages/{message_id}",
+        handler=show_message,
+        policy=_ANY,
+        since="3.3",
     ),
     Route(
         method="DELETE",
@@ -207,7 +213,11 @@ ROUTES = (
         method="GET", path="/v3/clusters", handler=clusters, policy="clusters:get_all", since="3.7"
     ),
     Route(
-        method="GET", path="/v3/clusters/detail", handler=clusters, policy="clusters:get_all", since="3.7"
+        method="GET",
+        path="/v3/clusters/detail",
+        handler=clusters,
+        policy="clusters:get_all",
+        since="3.7",
     ),
     Route(
         method="GET",

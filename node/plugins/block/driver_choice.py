@@ -13,6 +13,7 @@ from node.sdk import Control
 
 _BUILTIN = {
     "local": "node.plugins.block.drivers.local:LocalDriver",
+    "replicated": "node.plugins.block.drivers.replicated.driver:make",
     "memory": "node.plugins.block.drivers.memory:shared",
 }
 _lock = threading.Lock()

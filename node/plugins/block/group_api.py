@@ -112,17 +112,12 @@ def status(ctx: Context, row: Group) -> str:
 
 
 def _list(ctx: Context, shown: Callable[[Group], dict[str, Any]]) -> dict[str, Any]:
-    if listing.all_tenants(ctx):
-        rows = ctx.db.rows(Group)
-    else:
-        rows = ctx.db.rows(Group, project_id=ctx.project_id)
-    for name, value in (("name", lambda row: row.name), ("status", lambda row: row.status)):
+    rows = listing.own_rows(ctx, Group)
+    for name in ("name", "status"):
         wanted = ctx.param(name)
         if wanted is not None:
-            rows = [row for row in rows if value(row) == wanted]
-    found, more = listing.page(
-        ctx, rows, key=lambda row: row.id, collection="groups", sort=_SORT
-    )
+            rows = [row for row in rows if getattr(row, name) == wanted]
+    found, more = listing.page(ctx, rows, key=lambda row: row.id, collection="groups", sort=_SORT)
     return {"groups": [shown(row) for row in found], **more}
 
 
@@ -145,7 +140,9 @@ def create(ctx: Context) -> Reply:
     """Create a group."""
     new: NewGroup = ctx.body.group
     if new.availability_zone not in (None, "", "nova"):
-        raise BadRequest(f"Invalid input received: Availability zone '{new.availability_zone}' is invalid.")
+        raise BadRequest(
+            f"Invalid input received: Availability zone '{new.availability_zone}' is invalid."
+        )
     if not new.volume_types:
         raise BadRequest("Invalid input received: volume_types must be provided to create a group.")
 
@@ -188,11 +185,13 @@ def update(ctx: Context, group_id: str) -> Reply:
         if getattr(body, name) not in (UNSET, None):
             fields[name] = text_or_none(getattr(body, name))
     if not fields and not added and not removed:
-        raise BadRequest("Name, description, add_volumes, and remove_volumes can not be all empty in the request body.")
+        raise BadRequest(
+            "Name, description, add_volumes, and remove_volumes can not be all empty in the request body."
+        )
 
     def plan() -> tuple[list[AnyOp], None]:
         row = lookup.group(ctx, group_id, "group:update")
-        if row.status not in ("available",):
+        if row.status != "available":
             raise BadRequest(f"Invalid group: Group status must be available, but is {row.status}.")
         ops: list[AnyOp] = [check(row), patch(Group, row.id, updated_at=ctx.now(), **fields)]
         for one in added:
@@ -200,7 +199,9 @@ def update(ctx: Context, group_id: str) -> Reply:
         for one in removed:
             volume = lookup.volume(ctx, one)
             if volume.group_id != row.id:
-                raise BadRequest(f"Invalid volume: Cannot remove volume {one} from group {row.id}: it is not in it.")
+                raise BadRequest(
+                    f"Invalid volume: Cannot remove volume {one} from group {row.id}: it is not in it."
+                )
             ops += [check(volume), patch(Volume, volume.id, group_id="", updated_at=ctx.now())]
         return ops, None
 
@@ -218,9 +219,13 @@ def _join(ctx: Context, row: Group, volume: Volume) -> list[AnyOp]:
     if volume.group_id == row.id:
         return []
     if volume.group_id:
-        raise BadRequest(f"Invalid volume: Volume {volume.id} is in group {volume.group_id} already.")
+        raise BadRequest(
+            f"Invalid volume: Volume {volume.id} is in group {volume.group_id} already."
+        )
     if volume.type_id not in row.type_ids:
-        raise BadRequest(f"Invalid volume: Volume type of {volume.id} is not supported by the group.")
+        raise BadRequest(
+            f"Invalid volume: Volume type of {volume.id} is not supported by the group."
+        )
     if volume_rules.status(volume) not in ("available", "in-use"):
         raise BadRequest(f"Invalid volume: Volume {volume.id} must be available or in-use.")
     return [check(volume), patch(Volume, volume.id, group_id=row.id, updated_at=ctx.now())]
@@ -233,12 +238,17 @@ def remove(ctx: Context, group_id: str) -> Reply:
     def plan() -> tuple[list[AnyOp], None]:
         row = lookup.group(ctx, group_id, "group:delete")
         if row.status not in ("available", "error"):
-            raise BadRequest(f"Invalid group: Group status must be available or error, but is {row.status}.")
+            raise BadRequest(
+                f"Invalid group: Group status must be available or error, but is {row.status}."
+            )
         if ctx.db.count(GroupSnapshot, group_id=row.id):
             raise BadRequest(f"Invalid group: Group {row.id} has group snapshots.")
         members = ctx.db.rows(Volume, group_id=row.id)
         if members and not with_volumes:
-            raise BadRequest(f"Invalid group: Group {row.id} still contains volumes. The delete-volumes flag is required to delete it.")
+            raise BadRequest(
+                f"Invalid group: Group {row.id} still contains volumes. The delete-volumes flag is"
+                " required to delete it."
+            )
         ops: list[AnyOp] = [check(row), delete(Group, row.id, must_exist=True)]
         for one in members:
             ops += volume_api.removal(ctx, one, cascade=True, force=False)
@@ -294,4 +304,3 @@ ROUTES = (
     _action("failover_replication", replication, "3.38"),
     _action("list_replication_targets", replication, "3.38"),
 )
-

@@ -94,10 +94,7 @@ def view(ctx: Context, row: GroupSnapshot) -> dict[str, Any]:
 
 
 def _list(ctx: Context, shown: Callable[[GroupSnapshot], dict[str, Any]]) -> dict[str, Any]:
-    if listing.all_tenants(ctx):
-        rows = ctx.db.rows(GroupSnapshot)
-    else:
-        rows = ctx.db.rows(GroupSnapshot, project_id=ctx.project_id)
+    rows = listing.own_rows(ctx, GroupSnapshot)
     for name in ("name", "group_id", "id"):
         wanted = ctx.param(name)
         if wanted is not None:
@@ -140,7 +137,9 @@ def create(ctx: Context) -> Reply:
         group = lookup.group(ctx, group_id, "group:create_group_snapshot")
         volumes = ctx.db.rows(Volume, group_id=group.id)
         if not volumes:
-            raise BadRequest(f"Invalid group: Group {group.id} is empty. No group snapshot will be created.")
+            raise BadRequest(
+                f"Invalid group: Group {group.id} is empty. No group snapshot will be created."
+            )
         row = GroupSnapshot(
             id=ctx.ids.uuid(),
             created_at=ctx.now(),
@@ -173,7 +172,9 @@ def remove(ctx: Context, group_snapshot_id: str) -> Reply:
         members = _members(ctx, row)
         now = volume_rules.group_snapshot_status(row, members)
         if now not in ("available", "error"):
-            raise BadRequest(f"Invalid group snapshot: Group snapshot status must be available or error, but is {now}.")
+            raise BadRequest(
+                f"Invalid group snapshot: Group snapshot status must be available or error, but is {now}."
+            )
         if ctx.db.count(Group, group_snapshot_id=row.id):
             pending = [
                 volume
@@ -184,7 +185,12 @@ def remove(ctx: Context, group_snapshot_id: str) -> Reply:
             if pending:
                 raise BadRequest("Invalid group snapshot: a group is being made from it.")
         ops: list[AnyOp] = [check(row), delete(GroupSnapshot, row.id, must_exist=True)]
-        fields = {"want": "absent", "override": "", "group_snapshot_id": "", "updated_at": ctx.now()}
+        fields = {
+            "want": "absent",
+            "override": "",
+            "group_snapshot_id": "",
+            "updated_at": ctx.now(),
+        }
         for member in members:
             ops += [check(member), patch(Snapshot, member.id, **fields)]
         return ops, None
@@ -201,7 +207,10 @@ def reset_status(ctx: Context, group_snapshot_id: str) -> Reply:
 
     def plan() -> tuple[list[AnyOp], None]:
         row = lookup.group_snapshot(ctx, group_snapshot_id, "group:reset_group_snapshot_status")
-        return [check(row), patch(GroupSnapshot, row.id, override=wanted, updated_at=ctx.now())], None
+        return [
+            check(row),
+            patch(GroupSnapshot, row.id, override=wanted, updated_at=ctx.now()),
+        ], None
 
     ctx.transact(plan)
     return Reply(status=202)
@@ -211,7 +220,10 @@ def create_from_source(ctx: Context) -> Reply:
     """Make a group, and volumes in it, from a group snapshot or another group."""
     new: Source = ctx.body
     if bool(new.group_snapshot_id) == bool(new.source_group_id):
-        raise BadRequest("Either 'group_snapshot_id' or 'source_group_id' must be provided, and not both, to create a group from source.")
+        raise BadRequest(
+            "Either 'group_snapshot_id' or 'source_group_id' must be provided to create a group"
+            " from source, and not both."
+        )
 
     def plan() -> tuple[list[AnyOp], Group]:
         fields = {"name": text_or_none(new.name), "description": text_or_none(new.description)}

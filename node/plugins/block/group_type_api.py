@@ -149,7 +149,9 @@ def update(ctx: Context, group_type_id: str) -> dict[str, Any]:
     if body.is_public is not UNSET and body.is_public is not None:
         fields["is_public"] = boolean(body.is_public, "is_public")
     if not fields:
-        raise BadRequest("Specify group type name, description, is_public or a combination thereof.")
+        raise BadRequest(
+            "Specify group type name, description, is_public or a combination thereof."
+        )
     _put(ctx, group_type_id, lambda _row: fields, str(fields.get("name")))
     return {"group_type": view(ctx, lookup.group_type(ctx, group_type_id))}
 

@@ -69,7 +69,9 @@ def _service_view(ctx: Context, one: _Service) -> dict[str, Any]:
         "zone": "nova",
         "status": "disabled" if disabled else "enabled",
         "state": "up" if one.node.state == "up" else "down",
-        "updated_at": stamp(ctx.now()) if one.node.state == "up" else stamp(one.node.updated_at or one.node.created_at or 1),
+        "updated_at": stamp(ctx.now())
+        if one.node.state == "up"
+        else stamp(one.node.updated_at or one.node.created_at or 1),
         "disabled_reason": one.row.reason if one.row and disabled else None,
     }
     if one.binary == "cinder-volume":
@@ -112,7 +114,10 @@ def _change(ctx: Context, binary: str, fields: dict[str, Any]) -> None:
     def plan() -> tuple[list[AnyOp], None]:
         one = _find(ctx, body.host, binary)
         if one.row is not None:
-            return [check(one.row), patch(BlockService, one.row.id, updated_at=ctx.now(), **fields)], None
+            return [
+                check(one.row),
+                patch(BlockService, one.row.id, updated_at=ctx.now(), **fields),
+            ], None
         new = BlockService(
             id=f"{binary}/{one.node.id}",
             node_id=one.node.id,
@@ -179,7 +184,11 @@ def failover(ctx: Context) -> Reply:
 
 def log_levels(ctx: Context) -> dict[str, Any]:
     """Show the log levels of services (3.32): they are the nodes' configuration."""
-    return {"log_levels": [{"binary": one.binary, "host": one.host, "levels": {}} for one in _services(ctx)]}
+    return {
+        "log_levels": [
+            {"binary": one.binary, "host": one.host, "levels": {}} for one in _services(ctx)
+        ]
+    }
 
 
 def list_hosts(ctx: Context) -> dict[str, Any]:
@@ -208,15 +217,15 @@ def show_host(ctx: Context, host_name: str) -> dict[str, Any]:
     snapshots = ctx.db.rows(Snapshot, node_id=node_id)
     projects = sorted({row.project_id for row in (*volumes, *snapshots)})
     shown = [_resource(host_name, "(total)", volumes, snapshots)]
-    for project in projects:
-        shown.append(
-            _resource(
-                host_name,
-                project,
-                [row for row in volumes if row.project_id == project],
-                [row for row in snapshots if row.project_id == project],
-            )
+    shown += [
+        _resource(
+            host_name,
+            project,
+            [row for row in volumes if row.project_id == project],
+            [row for row in snapshots if row.project_id == project],
         )
+        for project in projects
+    ]
     return {"host": [{"resource": one} for one in shown]}
 
 
@@ -318,7 +327,11 @@ _PUTS = (
     ("thaw", thaw, "thaw"),
     ("failover_host", failover, "failover"),
 )
-_POLICIES = {"freeze": "volume:freeze_host", "thaw": "volume:thaw_host", "failover": "volume:failover_host"}
+_POLICIES = {
+    "freeze": "volume:freeze_host",
+    "thaw": "volume:thaw_host",
+    "failover": "volume:failover_host",
+}
 
 ROUTES = (
     Route(
@@ -354,9 +367,7 @@ ROUTES = (
         policy=_SERVICE.format("update"),
         since="3.32",
     ),
-    Route(
-        method="GET", path="/v3/os-hosts", handler=list_hosts, policy="volume_extension:hosts"
-    ),
+    Route(method="GET", path="/v3/os-hosts", handler=list_hosts, policy="volume_extension:hosts"),
     Route(
         method="GET",
         path="/v3/os-hosts/{host_name}",

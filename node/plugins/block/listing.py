@@ -7,9 +7,10 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 from urllib.parse import urlencode
 
-from node.sdk import BadRequest, Context
+from node.sdk import BadRequest, Context, Row
 
 T = TypeVar("T")
+R = TypeVar("R", bound=Row)
 MAX_LIMIT = 1000
 PAGE_PARAMS = frozenset({"limit", "offset", "marker", "sort", "sort_key", "sort_dir", "with_count"})
 _TRUE = frozenset({"1", "t", "true", "on", "y", "yes"})
@@ -133,6 +134,13 @@ def all_tenants(ctx: Context) -> bool:
     if text is None or not ctx.token.is_admin:
         return False
     return True if text == "" else boolean(text, "all_tenants")
+
+
+def own_rows(ctx: Context, row_type: type[R]) -> list[R]:
+    """Return the rows of the caller's project, or of all where an administrator asks for that."""
+    if all_tenants(ctx):
+        return ctx.db.rows(row_type)
+    return ctx.db.rows(row_type, project_id=ctx.project_id)
 
 
 def like(ctx: Context, name: str, value: str | None) -> bool | None:

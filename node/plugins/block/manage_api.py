@@ -143,7 +143,9 @@ def _list(ctx: Context, kind: str) -> dict[str, Any]:
         raise BadRequest("Host is a required parameter.")
     if not found:
         raise NotFound(f"Host {host} could not be found.")
-    return {f"manageable-{kind}s": listed(ctx, found[0], kind, detailed=ctx.path.endswith("detail"))}
+    return {
+        f"manageable-{kind}s": listed(ctx, found[0], kind, detailed=ctx.path.endswith("detail"))
+    }
 
 
 def list_volumes(ctx: Context) -> dict[str, Any]:
@@ -161,7 +163,9 @@ def _routes(
 ) -> tuple[Route, ...]:
     manage_policy, list_policy = policies
     return (
-        Route(method="POST", path=path, handler=handler, policy=manage_policy, body=body, status=202),
+        Route(
+            method="POST", path=path, handler=handler, policy=manage_policy, body=body, status=202
+        ),
         Route(method="GET", path=path, handler=index, policy=list_policy),
         Route(method="GET", path=f"{path}/detail", handler=index, policy=list_policy),
     )

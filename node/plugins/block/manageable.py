@@ -37,10 +37,13 @@ def size_gib_of(ctx: Context, pool: Pool, reference: str) -> int:
 
 def listed(ctx: Context, pool: Pool, kind: str, *, detailed: bool) -> list[dict[str, Any]]:
     """Return what a list of manageable things shows: what is managed already, and what is not."""
-    shown = []
-    for left in ctx.db.rows(LeftData, node_id=pool.node_id, kind=kind):
-        shown.append(_entry(left.reference, left.size_gib, left.volume_id, "", kind, detailed=detailed))
-    rows: list[Any] = list(ctx.db.rows(Volume if kind == "volume" else Snapshot, node_id=pool.node_id))
+    shown = [
+        _entry(left.reference, left.size_gib, left.volume_id, "", kind, detailed=detailed)
+        for left in ctx.db.rows(LeftData, node_id=pool.node_id, kind=kind)
+    ]
+    rows: list[Any] = list(
+        ctx.db.rows(Volume if kind == "volume" else Snapshot, node_id=pool.node_id)
+    )
     for row in rows:
         name = f"volume-{row.id}" if kind == "volume" else f"_snapshot-{row.id}"
         volume_id = "" if kind == "volume" else row.volume_id
@@ -48,7 +51,7 @@ def listed(ctx: Context, pool: Pool, kind: str, *, detailed: bool) -> list[dict[
     return shown
 
 
-def _entry(  # noqa: PLR0913 - one entry's parts
+def _entry(
     name: str, size_gib: int, volume_id: str, managed_id: str, kind: str, *, detailed: bool
 ) -> dict[str, Any]:
     entry: dict[str, Any] = {

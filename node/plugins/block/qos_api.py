@@ -143,7 +143,9 @@ def remove(ctx: Context, qos_id: str) -> Reply:
         row = lookup.qos(ctx, qos_id)
         kinds = ctx.db.rows(VolumeType, qos_id=row.id)
         if kinds and not force:
-            raise BadRequest(f"Invalid qos specs: QoS Specs {qos_id} is still associated with entities.")
+            raise BadRequest(
+                f"Invalid qos specs: QoS Specs {qos_id} is still associated with entities."
+            )
         ops: list[AnyOp] = [check(row), delete(QosSpec, row.id, must_exist=True)]
         for kind in kinds:
             ops += [check(kind), patch(VolumeType, kind.id, qos_id="")]

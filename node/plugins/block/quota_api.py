@@ -55,7 +55,9 @@ def update(ctx: Context, of_project_id: str) -> dict[str, Any]:
         used = quota_rules.in_use(ctx.db, of_project_id)
         for name, limit in new.items():
             if not skip and 0 <= limit < used.get(name, 0):
-                raise BadRequest(f"Validation Failure: quota {name} is less than its use {used[name]}")
+                raise BadRequest(
+                    f"Validation Failure: quota {name} is less than its use {used[name]}"
+                )
         return [_put(ctx, of_project_id, new)], None
 
     ctx.transact(plan)
@@ -101,7 +103,9 @@ def show_class(ctx: Context, class_name: str) -> dict[str, Any]:
 
 def update_class(ctx: Context, class_name: str) -> dict[str, Any]:
     """Change a quota class."""
-    new = _limits(ctx, {k: v for k, v in ctx.body.quota_class_set.items() if k not in ("id", "class_name")})
+    new = _limits(
+        ctx, {k: v for k, v in ctx.body.quota_class_set.items() if k not in ("id", "class_name")}
+    )
     ctx.transact(lambda: ([_put(ctx, f"class/{class_name}", new)], None))
     shown = show_class(ctx, class_name)["quota_class_set"]
     shown.pop("id")

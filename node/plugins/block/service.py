@@ -69,7 +69,7 @@ def _within_project(handler: Callable[..., Any]) -> Callable[..., Any]:
             raise BadRequest("Malformed request url")
         return handler(ctx, **params)
 
-    del checked.__wrapped__  # type: ignore[attr-defined]
+    del checked.__wrapped__
     return checked
 
 

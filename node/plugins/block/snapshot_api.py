@@ -296,7 +296,10 @@ def update_status(ctx: Context, snapshot_id: str) -> Reply:
     lookup.snapshot(ctx, snapshot_id, "snapshot_extension:snapshot_actions:update_snapshot_status")
     row = lookup.snapshot(ctx, snapshot_id)
     now = volume_rules.snapshot_status(row)
-    allowed = {"creating": ("creating", "available", "error"), "deleting": ("deleting", "error_deleting")}
+    allowed = {
+        "creating": ("creating", "available", "error"),
+        "deleting": ("deleting", "error_deleting"),
+    }
     if body.status not in allowed.get(now, ()):
         raise BadRequest(f"Status cannot be updated: it is {now}, and {body.status} was asked for.")
     fields: dict[str, Any] = {"override": body.status}
@@ -304,7 +307,9 @@ def update_status(ctx: Context, snapshot_id: str) -> Reply:
         if not (body.progress.endswith("%") and body.progress[:-1].isdigit()):
             raise BadRequest("progress must be an integer percentage")
         fields["progress"] = body.progress
-    return _set(ctx, snapshot_id, "snapshot_extension:snapshot_actions:update_snapshot_status", fields)
+    return _set(
+        ctx, snapshot_id, "snapshot_extension:snapshot_actions:update_snapshot_status", fields
+    )
 
 
 def unmanage(ctx: Context, snapshot_id: str) -> Reply:

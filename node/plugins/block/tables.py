@@ -8,8 +8,8 @@ retype, migrate, revert, restore, upload) is a *job*, as with servers: the handl
 one to `job`; the node acts while `job_done < job` and reports the end (`job_done = job`, `have`, `fault`, the columns
 that the job changed). There is one outstanding job at most; one that was cut off is done again: drivers are
 idempotent. `use` says what the volume is held for, which may be nothing; it is written by whoever writes attachments,
-transfers and backups, in a transaction that checks the volume's row. Cinder's `status` is a pure function of these columns
-(`volume_rules.status`), and `override` (os-reset_status) hides it until the next change.
+transfers and backups, in a transaction that checks the volume's row. Cinder's `status` is a pure function of these
+columns (`volume_rules.status`), and `override` (os-reset_status) hides it until the next change.
 
 Snapshots and backups have no jobs but their making and their end: `have` goes from "" to present (or error), and
 `want = "absent"` has the node remove the data and then the row. Deletion never depends on a missing row.

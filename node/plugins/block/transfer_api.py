@@ -94,10 +94,7 @@ def _find(ctx: Context, transfer_id: str, rule: str = "") -> VolumeTransfer:
 
 
 def _list(ctx: Context, shown: Callable[[VolumeTransfer], dict[str, Any]]) -> dict[str, Any]:
-    if listing.all_tenants(ctx):
-        rows = ctx.db.rows(VolumeTransfer)
-    else:
-        rows = ctx.db.rows(VolumeTransfer, project_id=ctx.project_id)
+    rows = listing.own_rows(ctx, VolumeTransfer)
     found, more = listing.page(
         ctx, rows, key=lambda row: row.id, collection="transfers", sort=_SORT
     )
@@ -166,7 +163,9 @@ def accept(ctx: Context, transfer_id: str) -> Reply:
             raise NotFound(f"Transfer {transfer_id} could not be found.")
         ctx.require("volume:accept_transfer", {"project_id": ctx.project_id})
         if not hmac.compare_digest(_hash(row.salt, key), row.key_hash):
-            raise BadRequest(f"Invalid auth key: Attempt to transfer {transfer_id} with invalid auth key.")
+            raise BadRequest(
+                f"Invalid auth key: Attempt to transfer {transfer_id} with invalid auth key."
+            )
         volume = ctx.db.must(Volume, row.volume_id, f"Volume {row.volume_id} could not be found.")
         if volume.use != "awaiting-transfer":
             raise BadRequest(f"Invalid volume: Volume {volume.id} does not wait for its transfer.")

@@ -74,9 +74,7 @@ def view(ctx: Context, row: VolumeType, *, brief: bool = False) -> dict[str, Any
     """Return a volume type as JSON."""
     allowed = ctx.allows("volume_extension:types_extra_specs:read_sensitive")
     specs = {
-        name: value
-        for name, value in row.extra_specs.items()
-        if allowed or name in _SEEN_BY_ALL
+        name: value for name, value in row.extra_specs.items() if allowed or name in _SEEN_BY_ALL
     }
     shown: dict[str, Any] = {
         "id": row.id,
@@ -97,10 +95,16 @@ def index(ctx: Context) -> dict[str, Any]:
     text = ctx.param("is_public")
     public: bool | None = True
     if ctx.token.is_admin:
-        public = None if (text or "").lower() == "none" else boolean(text, "is_public") if text else True
+        public = (
+            None if (text or "").lower() == "none" else boolean(text, "is_public") if text else True
+        )
     rows = [row for row in ctx.db.rows(VolumeType) if lookup.may_use_type(ctx, row)]
     if public is not None and ctx.token.is_admin:
-        rows = [row for row in rows if row.is_public is public or (public and ctx.project_id in row.projects)]
+        rows = [
+            row
+            for row in rows
+            if row.is_public is public or (public and ctx.project_id in row.projects)
+        ]
     specs = ctx.param("extra_specs")
     if specs is not None and ctx.microversion >= (3, 52):
         rows = [row for row in rows if _has(row, specs)]
@@ -109,7 +113,11 @@ def index(ctx: Context) -> dict[str, Any]:
         rows,
         key=lambda row: row.id,
         collection="volume_type",
-        sort={"created_at": lambda row: row.created_at, "name": lambda row: row.name, "id": lambda row: row.id},
+        sort={
+            "created_at": lambda row: row.created_at,
+            "name": lambda row: row.name,
+            "id": lambda row: row.id,
+        },
     )
     return {"volume_types": [view(ctx, row) for row in found], **more}
 
@@ -119,7 +127,9 @@ def _has(row: VolumeType, text: str) -> bool:
         wanted = ast.literal_eval(text)
     except (ValueError, SyntaxError, MemoryError, RecursionError, TypeError):
         return False
-    return isinstance(wanted, dict) and all(row.extra_specs.get(str(k)) == str(v) for k, v in wanted.items())
+    return isinstance(wanted, dict) and all(
+        row.extra_specs.get(str(k)) == str(v) for k, v in wanted.items()
+    )
 
 
 def show(ctx: Context, type_id: str) -> dict[str, Any]:
@@ -185,7 +195,9 @@ def update(ctx: Context, type_id: str) -> dict[str, Any]:
     if body.is_public is not UNSET:
         fields["is_public"] = boolean(body.is_public, "is_public")
     if not {k: v for k, v in fields.items() if v is not None}:
-        raise BadRequest("Specify volume type name, description, is_public or a combination thereof.")
+        raise BadRequest(
+            "Specify volume type name, description, is_public or a combination thereof."
+        )
 
     def plan() -> tuple[list[AnyOp], None]:
         row = _must(ctx, type_id)
@@ -206,7 +218,9 @@ def remove(ctx: Context, type_id: str) -> Reply:
     def plan() -> tuple[list[AnyOp], None]:
         row = _must(ctx, type_id)
         if row.name == DEFAULT_TYPE:
-            raise BadRequest(f"The volume type {type_id} is a default volume type and cannot be deleted.")
+            raise BadRequest(
+                f"The volume type {type_id} is a default volume type and cannot be deleted."
+            )
         if ctx.db.count(DefaultType, type_id=row.id):
             raise BadRequest(f"The volume type {type_id} is a default volume type of a project.")
         used = ctx.db.count(Volume, type_id=row.id)
@@ -238,7 +252,10 @@ def add_access(ctx: Context, type_id: str) -> Reply:
                 f"Volume type access for {type_id} / {project} combination already exists."
             )
         projects = [*row.projects, project]
-        return [check(row), patch(VolumeType, row.id, projects=projects, updated_at=ctx.now())], None
+        return [
+            check(row),
+            patch(VolumeType, row.id, projects=projects, updated_at=ctx.now()),
+        ], None
 
     ctx.transact(plan)
     return Reply(status=202)
@@ -251,11 +268,12 @@ def remove_access(ctx: Context, type_id: str) -> Reply:
     def plan() -> tuple[list[AnyOp], None]:
         row = _private(ctx, type_id)
         if project not in row.projects:
-            raise NotFound(
-                f"Volume type access not found for {type_id} / {project} combination."
-            )
+            raise NotFound(f"Volume type access not found for {type_id} / {project} combination.")
         projects = [one for one in row.projects if one != project]
-        return [check(row), patch(VolumeType, row.id, projects=projects, updated_at=ctx.now())], None
+        return [
+            check(row),
+            patch(VolumeType, row.id, projects=projects, updated_at=ctx.now()),
+        ], None
 
     ctx.transact(plan)
     return Reply(status=202)
@@ -282,7 +300,10 @@ def set_default(ctx: Context, of_project_id: str) -> dict[str, Any]:
         kind = lookup.volume_type(ctx, wanted)
         row = ctx.db.get(DefaultType, of_project_id)
         if row is not None:
-            return [check(row), patch(DefaultType, row.id, type_id=kind.id, updated_at=ctx.now())], kind
+            return [
+                check(row),
+                patch(DefaultType, row.id, type_id=kind.id, updated_at=ctx.now()),
+            ], kind
         new = DefaultType(id=of_project_id, type_id=kind.id, created_at=ctx.now())
         return [check(kind), insert(new)], kind
 
@@ -301,7 +322,9 @@ def show_default(ctx: Context, of_project_id: str) -> dict[str, Any]:
 def list_defaults(ctx: Context) -> dict[str, Any]:
     """List the default volume types of projects (3.62)."""
     rows = ctx.db.rows(DefaultType)
-    return {"default_types": [{"project_id": row.id, "volume_type_id": row.type_id} for row in rows]}
+    return {
+        "default_types": [{"project_id": row.id, "volume_type_id": row.type_id} for row in rows]
+    }
 
 
 def unset_default(ctx: Context, of_project_id: str) -> Reply:

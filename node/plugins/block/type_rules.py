@@ -19,12 +19,15 @@ def check_size(kind: VolumeType | None, size_gib: int) -> None:
         BadRequest: 400.
     """
     specs = kind.extra_specs if kind else {}
-    for name, fits in (
-        ("provisioning:min_vol_size", lambda bound: size_gib >= bound),
-        ("provisioning:max_vol_size", lambda bound: size_gib <= bound),
-    ):
-        text = specs.get(name, "")
-        if text.isascii() and text.isdigit() and not fits(int(text[:18])):
+    bounds = {
+        "provisioning:min_vol_size": specs.get("provisioning:min_vol_size", ""),
+        "provisioning:max_vol_size": specs.get("provisioning:max_vol_size", ""),
+    }
+    for name, text in bounds.items():
+        if not (text.isascii() and text.isdigit()):
+            continue
+        bound = int(text[:18])
+        if size_gib < bound if "min" in name else size_gib > bound:
             raise BadRequest(
                 f"Invalid input received: Specified volume size of '{size_gib}' does not fit"
                 f" {name} of '{text}' for volume type"

@@ -85,7 +85,10 @@ def _put(ctx: Context, type_id: str, change: Any) -> None:
             raise BadRequest(
                 f"Volume Type is currently in use. Unable to change multiattach of {row.name}."
             )
-        return [check(row), patch(VolumeType, row.id, extra_specs=specs, updated_at=ctx.now())], None
+        return [
+            check(row),
+            patch(VolumeType, row.id, extra_specs=specs, updated_at=ctx.now()),
+        ], None
 
     ctx.transact(plan)
 

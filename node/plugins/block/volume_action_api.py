@@ -123,7 +123,9 @@ def extend(ctx: Context, volume_id: str) -> Reply:
         limits = quota_rules.limits_of(ctx.db, ctx.config, row.project_id)
         most = limits["per_volume_gigabytes"]
         if 0 <= most < size_gib:
-            raise BadRequest(f"Invalid input received: Volume size {size_gib}G is over the limit {most}G.")
+            raise BadRequest(
+                f"Invalid input received: Volume size {size_gib}G is over the limit {most}G."
+            )
         type_rules.check_size(ctx.db.get(VolumeType, row.type_id), size_gib)
         grown = {"gigabytes": size_gib - row.size_gib}
         return [
@@ -151,12 +153,16 @@ def reset_status(ctx: Context, volume_id: str) -> Reply:
     def ops(row: Volume) -> list[AnyOp]:
         fields: dict[str, Any] = {"updated_at": ctx.now()}
         if body.migration_status:
-            fields["migration_status"] = None if body.migration_status == "none" else body.migration_status
+            fields["migration_status"] = (
+                None if body.migration_status == "none" else body.migration_status
+            )
         more: list[AnyOp] = []
         attached = ctx.db.rows(VolumeAttachment, volume_id=row.id)
         if body.status:
             natural = row.use or "available"
-            plain = row.have == "present" and row.want == "present" and not volume_rules.is_busy(row)
+            plain = (
+                row.have == "present" and row.want == "present" and not volume_rules.is_busy(row)
+            )
             fields["override"] = "" if plain and body.status == natural else body.status
         if body.attach_status == "detached" and not any(one.node_id for one in attached):
             more = [delete(VolumeAttachment, one.id) for one in attached]
@@ -169,9 +175,7 @@ def reset_status(ctx: Context, volume_id: str) -> Reply:
 
 def force_delete(ctx: Context, volume_id: str) -> Reply:
     """Delete a volume whatever its status, but not while it is attached."""
-    volume_api.remove(
-        ctx, volume_id, f"{_ADMIN}:force_delete:volume", cascade=False, force=True
-    )
+    volume_api.remove(ctx, volume_id, f"{_ADMIN}:force_delete:volume", cascade=False, force=True)
     return Reply(status=202)
 
 
@@ -212,12 +216,16 @@ def retype(ctx: Context, volume_id: str) -> Reply:
         kind = lookup.volume_type(ctx, body.new_type)
         volume_rules.check_status(row, ("available", "in-use"), "retype")
         if kind.id == row.type_id:
-            raise BadRequest(f"Invalid input received: New volume_type same as original: {kind.id}.")
+            raise BadRequest(
+                f"Invalid input received: New volume_type same as original: {kind.id}."
+            )
         _check_retype(ctx, row, kind, body.migration_policy)
         old = {"volumes": 1, "gigabytes": row.size_gib}
         return [
             check(row),
-            patch(Volume, row.id, **volume_rules.next_job(row, "retype", ctx.now(), type_id=kind.id)),
+            patch(
+                Volume, row.id, **volume_rules.next_job(row, "retype", ctx.now(), type_id=kind.id)
+            ),
             *_type_counts(ctx, row, kind, old),
         ]
 
@@ -225,7 +233,9 @@ def retype(ctx: Context, volume_id: str) -> Reply:
     return Reply(status=202)
 
 
-def _type_counts(ctx: Context, row: Volume, kind: VolumeType, amounts: dict[str, int]) -> list[AnyOp]:
+def _type_counts(
+    ctx: Context, row: Volume, kind: VolumeType, amounts: dict[str, int]
+) -> list[AnyOp]:
     """Return the operations that count a volume for another type; its project has it all the same."""
     limits = quota_rules.limits_of(ctx.db, ctx.config, row.project_id)
     ops: list[AnyOp] = []
@@ -284,8 +294,12 @@ def migrate(ctx: Context, volume_id: str) -> Reply:
         if pool.node_id == row.node_id:
             raise BadRequest("Invalid host: Destination host must be different than current host.")
         if row.use or ctx.db.count(Snapshot, volume_id=row.id):
-            raise BadRequest("Invalid volume: A volume that is in use or has snapshots cannot move.")
-        if not pool.up or not backend.has_room(pool, ctx.config.section(BlockSection), row.size_gib):
+            raise BadRequest(
+                "Invalid volume: A volume that is in use or has snapshots cannot move."
+            )
+        if not pool.up or not backend.has_room(
+            pool, ctx.config.section(BlockSection), row.size_gib
+        ):
             raise BadRequest(f"Invalid host: No valid host was found: {body.host} cannot take it")
         fields = volume_rules.next_job(
             row, "migrate", ctx.now(), node_id=pool.node_id, driver=pool.driver
@@ -347,10 +361,14 @@ def unmanage(ctx: Context, volume_id: str) -> Reply:
         if row.encrypted:
             raise BadRequest("Invalid volume: Unmanaging encrypted volumes is not supported.")
         if ctx.db.count(Snapshot, volume_id=row.id) or row.group_id:
-            raise Conflict("Invalid volume: Volume cannot be unmanaged because it has dependent snapshots or a group.")
+            raise Conflict(
+                "Invalid volume: Volume cannot be unmanaged because it has dependent snapshots or a group."
+            )
         return [
             check(row),
-            patch(Volume, row.id, want="absent", job_data={"unmanage": "yes"}, updated_at=ctx.now()),
+            patch(
+                Volume, row.id, want="absent", job_data={"unmanage": "yes"}, updated_at=ctx.now()
+            ),
         ]
 
     change(ctx, volume_id, "volume_extension:volume_unmanage", ops)
@@ -363,7 +381,9 @@ def extend_completion(ctx: Context, volume_id: str) -> Reply:
     raise BadRequest("Invalid volume: there is no extension that waits for its completion.")
 
 
-def _route(action: str, handler: Any, body: Any = None, status: int = 202, since: str | None = None) -> Route:
+def _route(
+    action: str, handler: Any, body: Any = None, status: int = 202, since: str | None = None
+) -> Route:
     return Route(
         method="POST",
         path=_ACTION,

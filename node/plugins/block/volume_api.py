@@ -54,9 +54,7 @@ def index(ctx: Context) -> dict[str, Any]:
     """List volumes."""
     ctx.require("volume:get_all", {"project_id": ctx.project_id})
     found = matching(ctx)
-    rows, more = listing.page(
-        ctx, found, key=lambda row: row.id, collection="volumes", sort=_SORT
-    )
+    rows, more = listing.page(ctx, found, key=lambda row: row.id, collection="volumes", sort=_SORT)
     shown = [volume_view.summary(ctx, row) for row in rows]
     return {"volumes": shown, **more, **listing.count_of(ctx, len(found))}
 
@@ -65,9 +63,7 @@ def detail(ctx: Context) -> dict[str, Any]:
     """List volumes with all that is shown of them."""
     ctx.require("volume:get_all", {"project_id": ctx.project_id})
     found = matching(ctx)
-    rows, more = listing.page(
-        ctx, found, key=lambda row: row.id, collection="volumes", sort=_SORT
-    )
+    rows, more = listing.page(ctx, found, key=lambda row: row.id, collection="volumes", sort=_SORT)
     known = volume_view.around(ctx, rows)
     shown = [volume_view.detail(ctx, row, known) for row in rows]
     return {"volumes": shown, **more, **listing.count_of(ctx, len(found))}
@@ -160,7 +156,7 @@ def removal(ctx: Context, row: Volume, *, cascade: bool, force: bool) -> list[An
     now = volume_rules.status(row)
     if now == "deleting":
         return []
-    attached = [one for one in ctx.db.rows(VolumeAttachment, volume_id=row.id)]
+    attached = ctx.db.rows(VolumeAttachment, volume_id=row.id)
     idle = now in _DELETABLE or (now == "error_deleting")
     if attached or row.migration_status in ("migrating", "starting") or (not idle and not force):
         raise BadRequest(
@@ -207,5 +203,7 @@ ROUTES = (
         policy="any",
         body=UpdateBody,
     ),
-    Route(method="DELETE", path="/v3/volumes/{volume_id}", handler=delete, policy="any", status=202),
+    Route(
+        method="DELETE", path="/v3/volumes/{volume_id}", handler=delete, policy="any", status=202
+    ),
 )

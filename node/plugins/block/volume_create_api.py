@@ -238,7 +238,9 @@ def _from_image(ctx: Context, found: Order, image_id: str) -> Order:
         or ctx.project_id in (facts.project_id, *facts.members)
     )
     if facts is None or not visible:
-        raise BadRequest(f"Invalid image identifier or unable to access requested image {image_id}.")
+        raise BadRequest(
+            f"Invalid image identifier or unable to access requested image {image_id}."
+        )
     if facts.status != "active":
         raise BadRequest(f"Invalid input received: Image {image_id} is not active.")
     least = max(facts.min_disk_gib, -(-max(facts.size_bytes, facts.virtual_size_bytes) // _GIB))
@@ -285,9 +287,7 @@ def _group(ctx: Context, new: NewVolume, found: Order) -> Group | None:
     return group
 
 
-def planned(
-    ctx: Context, found: Order, fields: dict[str, Any]
-) -> tuple[Volume, list[AnyOp]]:
+def planned(ctx: Context, found: Order, fields: dict[str, Any]) -> tuple[Volume, list[AnyOp]]:
     """Return the row of a new volume and the operations that store it: in error where no pool takes it."""
     section = ctx.config.section(BlockSection)
     pool = backend.choose(

@@ -62,11 +62,15 @@ def attach(ctx: Context, volume_id: str) -> Reply:
     if body.instance_uuid and not is_uuid(body.instance_uuid):
         raise field_error("instance_uuid", body.instance_uuid, "It is not a 'uuid'")
     if body.mode not in ("rw", "ro"):
-        raise BadRequest("Invalid request to attach volume with an invalid mode. Attaching mode should be 'rw' or 'ro'")
+        raise BadRequest(
+            "Invalid request to attach volume with an invalid mode. Attaching mode should be 'rw' or 'ro'"
+        )
 
     def ops(row: Volume) -> list[AnyOp]:
         if row.read_only and body.mode == "rw":
-            raise BadRequest(f"Invalid volume: Volume {row.id} is read-only: attach it with mode ro")
+            raise BadRequest(
+                f"Invalid volume: Volume {row.id} is read-only: attach it with mode ro"
+            )
         held = [
             one
             for one in ctx.db.rows(VolumeAttachment, volume_id=row.id)
@@ -83,7 +87,12 @@ def attach(ctx: Context, volume_id: str) -> Reply:
         }
         if known is not None:
             return attach_rules.set_status(
-                ctx.db, row, known, "attached", ctx.now(), **{k: v for k, v in fields.items() if k not in ("status", "attached_at")}
+                ctx.db,
+                row,
+                known,
+                "attached",
+                ctx.now(),
+                **{k: v for k, v in fields.items() if k not in ("status", "attached_at")},
             )
         wished = VolumeAttachment(id=ctx.ids.uuid(), volume_id=row.id, **fields)
         return attach_rules.reserve(ctx.db, row, wished, ctx.now())
@@ -111,7 +120,10 @@ def detach(ctx: Context, volume_id: str) -> Reply:
 
     def ops(row: Volume) -> list[AnyOp]:
         if volume_rules.status(row) not in ("in-use", "detaching"):
-            raise BadRequest(f"Invalid volume: Unable to detach volume. Volume status must be 'in-use' and attach_status must be 'attached' to detach, but it is {volume_rules.status(row)}.")
+            raise BadRequest(
+                "Invalid volume: Unable to detach volume. Volume status must be 'in-use' and"
+                f" attach_status must be 'attached' to detach, but it is {volume_rules.status(row)}."
+            )
         one = _one(ctx, row, body.attachment_id)
         return attach_rules.end(ctx.db, row, one, ctx.now())
 
@@ -134,7 +146,10 @@ def reserve(ctx: Context, volume_id: str) -> Reply:
 
     def ops(row: Volume) -> list[AnyOp]:
         attach_rules.check_free(ctx.db, row, "")
-        return [check(row), patch(Volume, row.id, use="attaching", override="", updated_at=ctx.now())]
+        return [
+            check(row),
+            patch(Volume, row.id, use="attaching", override="", updated_at=ctx.now()),
+        ]
 
     return _commit(ctx, volume_id, "volume_extension:volume_actions:reserve", ops)
 
@@ -157,7 +172,10 @@ def begin_detaching(ctx: Context, volume_id: str) -> Reply:
 
     def ops(row: Volume) -> list[AnyOp]:
         volume_rules.check_status(row, ("in-use",), "detach")
-        return [check(row), patch(Volume, row.id, use="detaching", override="", updated_at=ctx.now())]
+        return [
+            check(row),
+            patch(Volume, row.id, use="detaching", override="", updated_at=ctx.now()),
+        ]
 
     return _commit(ctx, volume_id, "volume_extension:volume_actions:begin_detaching", ops)
 

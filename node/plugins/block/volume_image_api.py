@@ -33,7 +33,17 @@ _ACTION = "/v3/volumes/{volume_id}/action"
 _IMAGES = "/image/v2/images"
 _FORMATS = ("raw", "qcow2", "vmdk", "vdi")
 _NOT_KEPT = frozenset(
-    {"image_id", "image_name", "checksum", "container_format", "disk_format", "min_disk", "min_ram", "size", "signature_verified"}
+    {
+        "image_id",
+        "image_name",
+        "checksum",
+        "container_format",
+        "disk_format",
+        "min_disk",
+        "min_ram",
+        "size",
+        "signature_verified",
+    }
 )
 _REFUSALS: Mapping[int, type[NodeError]] = {400: BadRequest, 403: Forbidden, 409: Conflict}
 
@@ -74,7 +84,9 @@ def upload(ctx: Context, volume_id: str) -> Reply:
     force = boolean(body.force, "force")
     disk_format = body.disk_format or "raw"
     if disk_format not in _FORMATS:
-        raise BadRequest(f"Invalid input received: disk_format {disk_format} is not one of {_FORMATS}")
+        raise BadRequest(
+            f"Invalid input received: disk_format {disk_format} is not one of {_FORMATS}"
+        )
     row = lookup.volume(ctx, volume_id, "volume_extension:volume_actions:upload_image")
     _check(row, force=force)
     image_id = _register(ctx, row, body, disk_format)
@@ -203,7 +215,9 @@ def reimage(ctx: Context, volume_id: str) -> Reply:
         allowed.append("reserved")
     facts = images_of(ctx.hook).facts(ctx.db, body.image_id)
     if facts is None or facts.status != "active":
-        raise BadRequest(f"Invalid image identifier or unable to access requested image {body.image_id}.")
+        raise BadRequest(
+            f"Invalid image identifier or unable to access requested image {body.image_id}."
+        )
 
     def plan() -> tuple[list[AnyOp], None]:
         row = lookup.volume(ctx, volume_id, "volume:reimage")
@@ -217,7 +231,9 @@ def reimage(ctx: Context, volume_id: str) -> Reply:
     return Reply(status=202)
 
 
-def _route(action: str, handler: Any, body: Any, status: int = 200, since: str | None = None) -> Route:
+def _route(
+    action: str, handler: Any, body: Any, status: int = 200, since: str | None = None
+) -> Route:
     return Route(
         method="POST",
         path=_ACTION,

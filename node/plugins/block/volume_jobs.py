@@ -188,4 +188,3 @@ class VolumeJobs:
         if row is None:
             raise JobFailed(f"{row_type.__name__} {id} is not there any more")
         return row
-

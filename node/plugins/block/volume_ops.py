@@ -12,7 +12,12 @@ from node.plugins.block import quota_rules
 from node.plugins.block.tables import Snapshot, Volume, VolumeAttachment
 from node.sdk import AnyOp, Config, Reader, check, delete, insert, patch
 
-_BY_STATUS = {"attached": "in-use", "reserved": "reserved", "attaching": "attaching", "detaching": "detaching"}
+_BY_STATUS = {
+    "attached": "in-use",
+    "reserved": "reserved",
+    "attaching": "attaching",
+    "detaching": "detaching",
+}
 _ORDER = ("attaching", "detaching", "attached", "reserved")
 
 

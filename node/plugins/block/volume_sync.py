@@ -13,10 +13,10 @@ from node.plugins.block.driver_choice import chosen, driver_named, driver_of
 from node.plugins.block.drivers.driver import DriverError
 from node.plugins.block.left_ops import left_ops
 from node.plugins.block.message_ops import message
+from node.plugins.block.quota_rules import give_back
 from node.plugins.block.tables import Snapshot, Volume, VolumeAttachment
 from node.plugins.block.volume_jobs import JobFailed, VolumeJobs
 from node.plugins.block.volume_ops import gone_ops
-from node.plugins.block.quota_rules import give_back
 from node.sdk import AnyOp, Control, Done, Reconciler, Row, Unavailable, check, insert, patch
 
 log = logging.getLogger("hedgerow.block")

@@ -87,7 +87,12 @@ class SetChanger:
     """Changes sets for which this node is the head's."""
 
     def __init__(
-        self, node_id: str, rows: Rows, peers: Peers, dial: copying.Dial, can_serve: Callable[[str, Answer, int], bool]
+        self,
+        node_id: str,
+        rows: Rows,
+        peers: Peers,
+        dial: copying.Dial,
+        can_serve: Callable[[str, Answer, int], bool],
     ) -> None:
         self._node_id = node_id
         self._rows = rows
@@ -163,9 +168,7 @@ class SetChanger:
         """Fence all members that are not given up; return those that answered. Never none: data would be lost."""
         asked = [node for node in row.members if node not in lost]
         request = Request(epoch=row.epoch)
-        done, failed = ask_all(
-            asked, lambda node: self._peers.ask(node, "fence", row.id, request)
-        )
+        done, failed = ask_all(asked, lambda node: self._peers.ask(node, "fence", row.id, request))
         if not done:
             why = "; ".join(error.message for error in failed.values()) or "all of them failed"
             raise Unavailable(f"No replica of volume {row.id} that is in sync can be used: {why}")
@@ -177,9 +180,7 @@ class SetChanger:
         if failed:
             raise _Lost(failed, "; ".join(error.message for error in failed.values()))
         try:
-            differed = copying.equalise(
-                {node: gaps[node] for node in members}, self._dial
-            )
+            differed = copying.equalise({node: gaps[node] for node in members}, self._dial)
         except NbdError as error:
             raise Unavailable(f"Replicas of volume {row.id} cannot be compared: {error}") from error
         if differed:
