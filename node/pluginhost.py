@@ -33,6 +33,7 @@ BUILTIN = (
     "node.plugins.network",
     "node.plugins.compute",
     "node.plugins.object",
+    "node.plugins.block",
 )
 
 

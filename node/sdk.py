@@ -23,7 +23,16 @@ from node.contracts import (
 )
 from node.control.placement import NodeRow, PlacementRequest, choose
 from node.control.reconciler import Control, Done, Reconciler
-from node.data_port import DataAnswer, DataPort, DataUpload, NoDataPort, NodeTls, Place, TlsDataPort
+from node.data_port import (
+    DataAnswer,
+    DataPort,
+    DataUpload,
+    NoDataPort,
+    NodeTls,
+    Place,
+    TlsDataPort,
+    common_name,
+)
 from node.errors import (
     BadRequest,
     ClientGone,
@@ -168,6 +177,7 @@ __all__ = [
     "Volumes",
     "check",
     "choose",
+    "common_name",
     "delete",
     "hookimpl",
     "images_of",

@@ -87,7 +87,6 @@ class MemberDataPort:
             raise Unavailable(f"Node {node_id} refuses {path} ({answer.status}): {answer.body!r}")
         yield _Held(answer, self._network.cut_after.pop(node_id, None))
 
-
     def send(self, node_id: str, method: str, path: str, body: bytes = b"") -> bytes:
         """Send a request to a member."""
         if node_id in self._network.dead or node_id not in self._network.members:
