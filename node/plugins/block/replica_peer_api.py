@@ -52,7 +52,5 @@ ROUTES = (
         body=Request,
         peers_only=True,
     ),
-    Route(
-        method="GET", path=f"/v3{LAYERS}", handler=layer, policy="public", peers_only=True
-    ),
+    Route(method="GET", path=f"/v3{LAYERS}", handler=layer, policy="public", peers_only=True),
 )

@@ -7,9 +7,9 @@ How a volume is driven, in one paragraph: `want` is present or absent. What happ
 retype, migrate, revert, restore, upload) is a *job*, as with servers: the handler sets `job_kind`, `job_data` and adds
 one to `job`; the node acts while `job_done < job` and reports the end (`job_done = job`, `have`, `fault`, the columns
 that the job changed). There is one outstanding job at most; one that was cut off is done again: drivers are
-idempotent. `use` says what the volume is held for, which may be nothing; it is written by whoever writes attachments, transfers and
-backups, in a transaction that checks the volume's row. Cinder's `status` is a pure function of these columns
-(`volume_rules.status`), and `override` (os-reset_status) hides it until the next change.
+idempotent. `use` says what the volume is held for, which may be nothing; it is written by whoever writes attachments,
+transfers and backups, in a transaction that checks the volume's row. Cinder's `status` is a pure function of these
+columns (`volume_rules.status`), and `override` (os-reset_status) hides it until the next change.
 
 Snapshots and backups have no jobs but their making and their end: `have` goes from "" to present (or error), and
 `want = "absent"` has the node remove the data and then the row. Deletion never depends on a missing row.
@@ -156,6 +156,8 @@ class Backup(Resource, kw_only=True):
     """Moment that the contents are of."""
     restoring_to: str = ""
     """Volume that is being written from it."""
+    manifest_id: str = ""
+    """Backup whose manifest this one reads, where it was imported from a record; empty: its own."""
 
 
 class VolumeType(Row, kw_only=True):
@@ -299,6 +301,24 @@ class BlockService(Row, kw_only=True):
     """Whether its volumes can be used on every node."""
 
 
+class LeftData(Row, kw_only=True):
+    """Data that a driver keeps and no row names: what `manage` can take over. Written by the node.
+
+    `id` is `{node id}/{kind}/{reference}`.
+    """
+
+    __table__ = Table(name="volume_left_data", indexes=(("node_id",),))
+
+    node_id: str
+    kind: str = "volume"
+    """volume or snapshot."""
+    reference: str = ""
+    size_gib: int = 0
+    volume_id: str = ""
+    """Of a snapshot: its volume."""
+    driver: str = ""
+
+
 class VolumeKey(Row, kw_only=True):
     """The passphrase of an encrypted volume; `id` names it in the volume. Written by the node."""
 
@@ -323,5 +343,6 @@ ROW_TYPES: tuple[type[Row], ...] = (
     VolumeQuota,
     Message,
     BlockService,
+    LeftData,
     VolumeKey,
 )

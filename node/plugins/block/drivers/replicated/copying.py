@@ -137,7 +137,9 @@ def equalise(gaps: Mapping[str, Answer], dial: Dial) -> int:
         for node, gap in gaps.items():
             opened[node] = dial(node, gap, contexts[node])
         if has_logs:
-            parts = union(p for node, gap in gaps.items() for p in dirty_parts(opened[node], gap.bitmaps))
+            parts = union(
+                p for node, gap in gaps.items() for p in dirty_parts(opened[node], gap.bitmaps)
+            )
         for node in others:
             if not has_logs:
                 parts = union([*data_parts(opened[first]), *data_parts(opened[node])])

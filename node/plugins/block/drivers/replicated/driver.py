@@ -115,7 +115,9 @@ class ReplicatedDriver:
             row = self.control.db.must(VolumeSet, volume.id)
         elif row.head_node:
             raise Unavailable(f"Volume {volume.id} is being copied")
-        self._remove(row.id, row.layers, {*row.members, *row.wanted}, [check(row), delete(VolumeSet, row.id)])
+        self._remove(
+            row.id, row.layers, {*row.members, *row.wanted}, [check(row), delete(VolumeSet, row.id)]
+        )
 
     def extend(self, volume: Volume, size_gib: int) -> None:
         """Make a volume larger."""
@@ -332,9 +334,7 @@ class ReplicatedDriver:
         layer = layer_name(self.control.ids.uuid(), is_overlay=True)
         self._wish(volume_id, is_frozen, next_layer=layer, next_snapshot=frozen_id)
 
-    def _wish(
-        self, volume_id: str, holds: Callable[[VolumeSet], bool], **wish: object
-    ) -> None:
+    def _wish(self, volume_id: str, holds: Callable[[VolumeSet], bool], **wish: object) -> None:
         """Have the node with the head do something to the set; without a head this node does it."""
         for _attempt in range(_ATTEMPTS):
             row = self._must(volume_id)

@@ -219,5 +219,3 @@ class ReplicaSync(Reconciler):
 
 def _lacks(row: VolumeSet) -> bool:
     return bool(set(row.wanted) - set(row.members))
-
-

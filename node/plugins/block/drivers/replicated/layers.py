@@ -184,7 +184,9 @@ class Layers:
                 check=False,
             )
         except subprocess.TimeoutExpired as error:
-            raise LayerError(f"qemu-img {arguments[0]} takes longer than {_IMAGE_S:.0f} s") from error
+            raise LayerError(
+                f"qemu-img {arguments[0]} takes longer than {_IMAGE_S:.0f} s"
+            ) from error
         if done.returncode:
             raise LayerError(f"qemu-img {arguments[0]}: {done.stderr.strip()[-300:]}")
 

@@ -56,9 +56,7 @@ Fetch = Callable[[str, str, ReplicaSite], None]
 """Called as fetch(node id, layer, site): bring a frozen layer here."""
 
 
-def answer(
-    site: ReplicaSite, verb: str, volume_id: str, request: Request, fetch: Fetch
-) -> Answer:
+def answer(site: ReplicaSite, verb: str, volume_id: str, request: Request, fetch: Fetch) -> Answer:
     """Do what was asked of a replica of this node.
 
     Raises:
@@ -70,9 +68,7 @@ def answer(
         raise Unavailable(f"Replica of {volume_id}, {verb}: {error}") from error
 
 
-def _answer(
-    site: ReplicaSite, verb: str, volume_id: str, request: Request, fetch: Fetch
-) -> Answer:
+def _answer(site: ReplicaSite, verb: str, volume_id: str, request: Request, fetch: Fetch) -> Answer:
     match verb:
         case "fence":
             site.fence(volume_id, request.epoch)

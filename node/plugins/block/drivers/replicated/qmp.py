@@ -84,7 +84,10 @@ class Qmp:
         self._socket.close()
 
     def ask(
-        self, command: str, arguments: Mapping[str, Any] | None = None, timeout_s: float | None = None
+        self,
+        command: str,
+        arguments: Mapping[str, Any] | None = None,
+        timeout_s: float | None = None,
     ) -> Any:
         """Return what a command answers.
 
@@ -112,7 +115,10 @@ class Qmp:
                 return message["return"]
 
     def wait_event(
-        self, name: str, matches: Callable[[Mapping[str, Any]], bool], timeout_s: float | None = None
+        self,
+        name: str,
+        matches: Callable[[Mapping[str, Any]], bool],
+        timeout_s: float | None = None,
     ) -> Event:
         """Return the next event of a name whose data matches; others are kept.
 

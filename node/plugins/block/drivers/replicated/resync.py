@@ -65,9 +65,7 @@ def resync(engine: Engine, volume_id: str, target: str, pace: Pace) -> None:
     log.info("replica in sync", extra={"volume": volume_id, "node": target, "bytes": copied})
 
 
-def _finish(
-    engine: Engine, began: VolumeSet, target: str, passes: "_Passes", replica: Nbd
-) -> None:
+def _finish(engine: Engine, began: VolumeSet, target: str, passes: "_Passes", replica: Nbd) -> None:
     with engine.locked(began.id):
         row = engine.control.db.must(VolumeSet, began.id)
         if (row.epoch, row.layers, row.head_node) != (
