@@ -202,7 +202,9 @@ class World:
             raise Unavailable("busy")
         self.busy.add(node)
         try:
-            changer = SetChanger(node, Rows(self, node), Peers(self, node), self.dial, self._can_serve(node), one_by_one)
+            rows, peers = Rows(self, node), Peers(self, node)
+            can_serve = self._can_serve(node)
+            changer = SetChanger(node, rows, peers, self.dial, can_serve, one_by_one)
             changer.advance("v", Head(self, node), change)
         finally:
             self.busy.discard(node)
@@ -233,10 +235,10 @@ class World:
         """Note that the guest has sent everything again."""
         row, guest = self.view[node], self.guests[node]
         head = self.heads[node]
-        if row is self.row and guest == {} and head is not None and head[0] == row.epoch:
-            if row.head_node == node and node not in self.minority and node not in self.busy:
-                self.row = msgspec.structs.replace(row, rev=row.rev + 1, opened=row.epoch)
-                self.view[node] = self.row
+        may = row is self.row and row.head_node == node and node not in self.minority | self.busy
+        if may and guest == {} and head is not None and head[0] == row.epoch:
+            self.row = msgspec.structs.replace(row, rev=row.rev + 1, opened=row.epoch)
+            self.view[node] = self.row
 
     def cut_off(self, node: str) -> None:
         other = self.pick([n for n in NODES if n != node])
@@ -270,7 +272,7 @@ class World:
         return Disk(self, node, answer.export)
 
     def _can_serve(self, own: str) -> Callable[[str, Answer, int], bool]:
-        return lambda node, answer, epoch: self._alive(own, node, epoch)
+        return lambda node, _answer, epoch: self._alive(own, node, epoch)
 
     def check(self) -> None:
         for node in self.row.members:
