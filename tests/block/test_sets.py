@@ -86,8 +86,7 @@ def replica(world: World, node: str, volume: Volume) -> bytes:
 
 
 def replica_pid(world: World, node: str, volume: Volume) -> int:
-    pid = int((world.nodes[node].site.home(volume.id) / "replica.pid").read_text())
-    return pid
+    return int((world.nodes[node].site.home(volume.id) / "replica.pid").read_text())
 
 
 def all_in(world: World, volume: Volume, count: int = 3) -> bool:

@@ -142,7 +142,7 @@ class Node:
             readers=self.world.readers,
             propose=self._propose,
         )
-        self.driver = ReplicatedDriver(self.control, lambda control, site: Peers(self.world, self))
+        self.driver = ReplicatedDriver(self.control, lambda *_: Peers(self.world, self))
         self.engine = self.driver.engine
         self.runtime = Runtime(self.control, self.driver.reconcilers())
 

@@ -6,8 +6,9 @@ from node.sdk import Frozen
 class BlockSection(Frozen):
     """Block storage: where the data of volumes are, and how much of a disk they may fill."""
 
-    driver: str = "local"
-    """What keeps the data of new volumes: `local` (a file of one node), `memory` (tests), or `module:function`."""
+    driver: str = "replicated"
+    """What keeps the data of new volumes: `replicated` (on several nodes), `local` (a file of one node), `memory` (for
+    tests), or `module:function`."""
     reserve_percent: int = 5
     """Part of the disk that new volumes never get: those that are there may fill it."""
     oversubscription: float = 20.0

@@ -17,7 +17,7 @@ from node.plugins.block.drivers.replicated.peers import Answer, Peers, Request, 
 from node.plugins.block.drivers.replicated.placing import place_of
 from node.plugins.block.drivers.replicated.probes import Probes
 from node.plugins.block.drivers.replicated.process import StorageDaemonError
-from node.plugins.block.drivers.replicated.qmp import connect_unix
+from node.plugins.block.drivers.replicated.qmp import QmpError, QmpLost, connect_unix
 from node.plugins.block.drivers.replicated.replica_process import Place
 from node.plugins.block.drivers.replicated.replica_site import ReplicaSite
 from node.plugins.block.drivers.replicated.set_change import Change, SetChanger
@@ -77,6 +77,8 @@ class Engine:
             goes_on = running is not None and running.epoch == row.epoch
             # A guest that comes after a change may not be the one that was there before it.
             is_new = row.epoch > row.opened and len(row.members) > 1 and row.use == use
+            if goes_on and not is_new and not self._drained(row):
+                is_new = True
             return self._ensured(row, has_guest=goes_on and not is_new)
 
     def close(self, volume_id: str) -> None:
@@ -223,6 +225,17 @@ class Engine:
         """Return whether somebody is connected to the present head for a while."""
         head = self._head(row.id)
         return head.age_s() > _SETTLED_S and head.clients() > 1  # one is our probe
+
+    def _drained(self, row: VolumeSet) -> bool:
+        """Have a head finish what a guest that is gone sent it: the next one must not read what may yet be lost."""
+        head = self._head(row.id)
+        if len(row.members) == 1 or head.clients() > 1:
+            return True
+        try:
+            head.drain()
+        except (QmpError, QmpLost):
+            return False
+        return True
 
     def _leave(self, volume_id: str) -> None:
         """End what is left here of a head: the volume is not this node's any more."""

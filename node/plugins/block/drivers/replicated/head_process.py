@@ -23,7 +23,7 @@ import msgspec
 
 from node.plugins.block.drivers.replicated.layers import Layers
 from node.plugins.block.drivers.replicated.process import StorageDaemon
-from node.plugins.block.drivers.replicated.replica_process import tls_object
+from node.plugins.block.drivers.replicated.replica_process import tls_object, wait_gone
 from node.sdk import Frozen
 
 EXPORT = "vol"
@@ -152,14 +152,10 @@ class HeadProcess:
             arguments += [kind, json.dumps(blockdev)]
         server = f"addr.type=fd,addr.str={fd},max-connections=0"
         arguments += ["--nbd-server", server]
-        for node, name, writable in ((TOP, EXPORT, not read_only), (PING, PING, False)):
-            export = {
-                "type": "nbd",
-                "id": name,
-                "node-name": node,
-                "name": name,
-                "writable": writable,
-            }
+        for export in (
+            _export(TOP, EXPORT, is_writable=not read_only),
+            _export(PING, PING, is_writable=False),
+        ):
             arguments += ["--export", json.dumps(export)]
         self._record(
             Running(
@@ -177,6 +173,19 @@ class HeadProcess:
             self.daemon.start(arguments, fds=[fd], timeout_s=timeout_s)
         finally:
             os.set_inheritable(fd, False)
+
+    def drain(self) -> None:
+        """Finish what was accepted; nobody must be connected but who may be cut off.
+
+        Raises:
+            QmpLost: it does not finish in time: a replica hangs.
+            QmpError: it has no export.
+        """
+        running = self.running()
+        with self.daemon.qmp() as qmp:
+            qmp.ask("block-export-del", {"id": EXPORT, "mode": "hard"})
+            wait_gone(qmp, EXPORT)
+            qmp.ask("block-export-add", _export(TOP, EXPORT, is_writable=not (running and running.read_only)))
 
     def shut_out(self, epoch: int) -> None:
         """End a head of an epoch up to this one: another node takes the volume over, or this one goes on."""
@@ -270,6 +279,10 @@ class HeadProcess:
         aside = self.directory / "head.json.new"
         aside.write_bytes(msgspec.json.encode(running))
         aside.rename(self.directory / "head.json")
+
+
+def _export(node: str, name: str, *, is_writable: bool) -> dict[str, Any]:
+    return {"type": "nbd", "id": name, "node-name": node, "name": name, "writable": is_writable}
 
 
 def _taken(pid: int, fd: int) -> socket.socket:
