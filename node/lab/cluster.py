@@ -78,7 +78,9 @@ class ClusterLab:
     def start(self, names: Iterable[str]) -> None:
         """Start these nodes and their machines where they are off; do not wait for them."""
         chosen = self._each(names)
-        self.topology.ensure(chosen)
+        if self.choice.disk_mib:
+            self._all(chosen, self._own_things)
+        self.topology.ensure(chosen)  # a machine sees what was mounted before it was switched on
         self.configure(chosen)
         self._all(chosen, lambda name: process.start(self.place.node(name), self._entering(name)))
 
@@ -108,17 +110,35 @@ class ClusterLab:
         self.topology.machine(name)
         return process.send(self.place.node(name), number)
 
+    def lose_power(self, names: Iterable[str]) -> None:
+        """Cut the power of these machines at once: what their disks had not synced is lost. They must have own ones.
+
+        Raises:
+            Unavailable: a disk is the machine's, or somebody else uses it.
+        """
+        chosen = self._each(names)
+        self._all(chosen, lambda name: self.place.node(name).disk.lose_power())
+        self._all(chosen, lambda name: self.kill(name, with_vms=True))
+        self._all(chosen, lambda name: self.place.node(name).disk.unmount())
+
     def remove(self, name: str) -> None:
         """Take a node out of the lab with all that it has."""
+        self.place.node(name).disk.thaw()
         self.kill(name, with_vms=True)
         self.topology.off(name)
+        self.place.node(name).disk.remove()
         shutil.rmtree(self.place.node(name).directory, ignore_errors=True)
         members = tuple(member for member in self.choice.members if member.name != name)
         self._keep(members, self.choice.last_number)
 
     def destroy(self) -> None:
         """Remove every trace of the lab outside of its directory."""
+        disks = [self.place.node(name).disk for name in self.names]
+        for disk in disks:
+            disk.thaw()
         self.topology.destroy()
+        for disk in disks:
+            disk.remove()
 
     def wait(self, names: Iterable[str], say: Callable[[str], None]) -> None:
         """Wait until these nodes take the administrator's password.
@@ -202,6 +222,14 @@ class ClusterLab:
         path = self.place.node(name).directory / "token"
         write(path, first.read_bytes())
         return path
+
+    def _own_things(self, name: str) -> None:
+        """Make what only this node has: its disk, and by how much its wall clock is wrong."""
+        place = self.place.node(name)
+        place.directory.mkdir(parents=True, exist_ok=True)
+        place.disk.ensure(self.choice.disk_mib)
+        if not place.clock_shift.exists():
+            write(place.clock_shift, bytes(8))
 
     def _entering(self, name: str) -> Callable[[Sequence[str]], list[str]]:
         return self.topology.machine(name).entering
