@@ -139,11 +139,13 @@ class LabSite:
         others = [one for one in self._lab.names if one != name]
 
         def told() -> None:
+            words = "nobody is left"
             for other in others:
                 done = self._hedgerow(other, "node", "remove", name)
                 if not done.returncode or "There is no node" in done.stderr:
                     return
-            raise DrillFault(done.stderr.strip())
+                words = done.stderr.strip()
+            raise DrillFault(words)
 
         def gone() -> None:
             with closing(Reader(self._lab.place.node(others[0]).state / STATE_FILE)) as db:

@@ -24,7 +24,7 @@ from node.lab.topology import LAST_NUMBER, PUBLIC_INTERFACE, VIRTUAL_NUMBER, Top
 ANY = "0.0.0.0"  # noqa: S104 - on machines of their own; the address that the cluster moves is among theirs
 CLUSTER_PORT, DATA_PORT = 7444, 7445
 FOUNDERS, FOUNDERS_OF_MANY = 3, 5
-"""How many of the first nodes make the cluster; most of them suffice, so two nodes are a cluster too."""
+"""How many of the first nodes make the cluster, by name; most of them suffice, so two nodes are a cluster too."""
 _START_S = 180.0
 _AT_ONCE = 16
 
@@ -218,7 +218,9 @@ class ClusterLab:
         first = self.place.directory / "token"
         if not first.exists():
             founders = FOUNDERS_OF_MANY if len(self.names) >= FOUNDERS_OF_MANY else FOUNDERS
-            write(first, f"{token.make(RandomIds(), founders=founders).text}\n".encode())
+            absent = [f"node{number}" for number in range(1, founders + 1)]
+            names = list(dict.fromkeys((*self.names, *absent)))[:founders]
+            write(first, f"{token.make(RandomIds(), names=names).text}\n".encode())
         path = self.place.node(name).directory / "token"
         write(path, first.read_bytes())
         return path

@@ -20,6 +20,7 @@ from node.cluster.membership import MembershipRules
 from node.cluster.settings import RaftSettings
 from node.cluster.tables import DepartedNode
 from node.control.placement import NodeRow
+from node.drill.errors import DrillFault
 from node.drill.site import Ability, Seat
 from node.errors import NodeError
 from node.ids import RandomIds
@@ -108,8 +109,9 @@ class RowsSite:
                 work()
                 return
             except NodeError as error:
-                words = {name: self.words(name) for name in self._told}
-                assert time.monotonic() < deadline, f"{what}: {error}: {words}"
+                if time.monotonic() > deadline:
+                    words = {name: self.words(name) for name in self._told}
+                    raise DrillFault(f"{what}: {error.message}: {words}") from error
                 time.sleep(0.1)
 
     def words(self, name: str) -> str:

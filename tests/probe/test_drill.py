@@ -1,6 +1,7 @@
 """A minute of fire on three bare logs: nothing acknowledged is lost, nothing applied twice, all stores end the same.
 
-DRILL_SEED, DRILL_S, DRILL_NODES and DRILL_MIB choose another one; `hedgerow drill` does the same to a whole lab, API included.
+DRILL_SEED, DRILL_S, DRILL_NODES, DRILL_MIB and DRILL_KINDS choose another; `hedgerow drill` does the same to a whole
+lab, API included.
 """
 
 import os
