@@ -89,8 +89,8 @@ class Disk:
 
     # -- faults
 
-    def fill(self) -> None:
-        """Leave no free block.
+    def fill(self, leave_bytes: int = 0) -> None:
+        """Leave no free block, or not more than so many bytes.
 
         Raises:
             Unavailable: it is not mounted: others would suffer.
@@ -98,6 +98,11 @@ class Disk:
         if not self.is_there:
             raise Unavailable(f"{self.directory} is no file system of its own, so it is not filled")
         with (self.directory / _FILLER).open("ab", buffering=0) as file:
+            if leave_bytes:
+                free = os.statvfs(self.directory)
+                size = free.f_bfree * free.f_frsize - leave_bytes
+                os.posix_fallocate(file.fileno(), 0, max(1, size))
+                return
             size = _LARGEST
             while size:
                 try:

@@ -6,7 +6,7 @@
 import logging
 import sqlite3
 import sys
-import threading
+import time
 from pathlib import Path
 
 import msgspec
@@ -20,6 +20,7 @@ from node.cluster.log_file import open_file
 from node.cluster.log_view import ConsensusView
 from node.cluster.membership import Controller, MembershipRules
 from node.cluster.peers import Credentials, PeerNetwork
+from node.cluster.relief import Relief
 from node.cluster.rpc import Rpc
 from node.cluster.settings import RaftSettings
 from node.cluster.snapshot import Copies
@@ -70,7 +71,8 @@ def main() -> None:
     if told.forgets:
         journal.open_file = forgetful
     consensus = Consensus(machine, place / "log", place / SOCKET_FILE, told.settings, **others)
-    copies = Copies(machine, consensus, place / "snapshots")
+    relief = Relief(rpc, consensus, place)
+    copies = Copies(machine, consensus, place / "snapshots", on_no_room=relief.lacks)
     copies.serve(rpc)
     fetcher = Fetcher(machine, consensus, RpcRanges(rpc), place / "snapshots")
     consensus.snapshots = Exchange(copies.offer, fetcher)
@@ -89,8 +91,20 @@ def main() -> None:
     consensus.start()
     if len(told.book) > 1:
         controller.start()
+        relief.start()
     print("ready", flush=True)
-    threading.Event().wait()
+    tell_role(consensus, place.with_name("role"))
+
+
+def tell_role(consensus: Consensus, path: Path) -> None:
+    told = ""
+    while True:
+        found = consensus.status()
+        role = "leader" if found.role == "leader" and found.has_quorum else "other"
+        if role != told:
+            path.write_text(role)
+            told = role
+        time.sleep(0.1)
 
 
 if __name__ == "__main__":

@@ -118,6 +118,17 @@ class RowsSite:
         """Return the last of what a node said."""
         return (self._directory / f"{name}.log").read_text()[-2000:]
 
+    def leader(self) -> str:
+        """Return who leads, as soon as exactly one node says that it does."""
+        deadline = time.monotonic() + _PATIENCE_S
+        while time.monotonic() < deadline:
+            roles = {name: self._place(name).with_name("role") for name in self._told}
+            leading = [name for name, path in roles.items() if path.exists() and path.read_text() == "leader"]
+            if len(leading) == 1:
+                return leading[0]
+            time.sleep(0.1)
+        raise DrillFault("nobody leads")
+
     @property
     def abilities(self) -> frozenset[Ability]:
         return frozenset(("members", "disks") if self._disk_mib else ("members",))
