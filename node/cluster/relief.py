@@ -1,8 +1,8 @@
 """A leader whose disk is short of room leaves the leadership to a voter that has it.
 
-Without that a full disk of one node would keep all from writing, and a node that needs a copy of the rows would wait for
-it for as long as its leader has no room to make one. Whoever is asked looks at its own disk and answers for itself; when
-nobody has room the leader stays, since it is as good as any other one.
+Without that a full disk of one node would keep all from writing, and a node that needs a copy of the rows would wait
+for it for as long as its leader has no room to make one. Whoever is asked looks at its own disk and answers for itself;
+when nobody has room the leader stays, since it is as good as any other one.
 """
 
 import logging

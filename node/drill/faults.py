@@ -12,7 +12,7 @@ KINDS = (
 )  # fmt: skip
 """What can be done anywhere; one that stands here twice is drawn twice as often."""
 NEEDING: dict[Ability, tuple[str, ...]] = {
-    "disks": ("fill", "freeze", "slow", "power", "blackout"),
+    "disks": ("fill", "freeze", "slow", "broken", "power", "blackout"),
     "clocks": ("clock", "clock"),
     "members": ("swap", "shrink", "burn"),
 }
@@ -95,7 +95,7 @@ def inflict(site: Site, fault: Fault, wait: Callable[[float], object]) -> None:
             site.resume(one)
         case "stutter":  # as with a core that is given to somebody else half of the time
             _by_turns(site.pause, site.resume, one, (0.25, 0.25), fault.lasts_s, wait)
-        case "fill" | "freeze" | "slow" | "power" | "blackout":
+        case "fill" | "freeze" | "slow" | "broken" | "power" | "blackout":
             _spoil_disk(site, fault, wait)
         case "clock":
             site.shift_clock(one, fault.jump_s)
@@ -124,6 +124,11 @@ def _spoil_disk(site: Site, fault: Fault, wait: Callable[[float], object]) -> No
             site.thaw(one)
         case "slow":  # each write takes up to a quarter of a second
             _by_turns(site.freeze, site.thaw, one, (0.25, 0.05), fault.lasts_s, wait)
+        case "broken":
+            site.break_disk(one)
+            wait(fault.lasts_s)
+            site.lose_power(fault.names)
+            site.start(fault.names)
         case _:
             site.lose_power(fault.names)
             wait(min(fault.lasts_s, 3.0))

@@ -47,7 +47,7 @@ class LabSite:
         ]
 
     def life(self, name: str) -> int:
-        """Return how often a node has lost its power."""
+        """Return a number that grows twice with each loss of power."""
         return self._lives[name]
 
     def kill(self, names: Iterable[str]) -> None:
@@ -99,11 +99,17 @@ class LabSite:
         """Have it let them go on."""
         self._lab.place.node(name).disk.thaw()
 
+    def break_disk(self, name: str) -> None:
+        """Have the kernel refuse whatever is read or written."""
+        self._lives[name] += 1
+        self._lab.place.node(name).disk.lose_power()
+
     def lose_power(self, names: Iterable[str]) -> None:
         """Cut the power of machines."""
         chosen = list(names)
-        self._lives.update(chosen)
+        self._lives.update(name for name in chosen if not self._lives[name] % 2)
         self._lab.lose_power(chosen)
+        self._lives.update(chosen)
 
     # -- clocks
 

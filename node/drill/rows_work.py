@@ -38,7 +38,7 @@ from node.state.txn import (
 _ANSWER_S = 2.5
 _TRIES = 4
 _LISTS, _REGISTERS = 4, 3
-_GONE = frozenset({sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR})
+_NOT_THERE = sqlite3.SQLITE_CANTOPEN
 _CHAPTER_S = 15.0
 """After that time new things are used: reads of a list stay short."""
 _NOTE = "x" * 200
@@ -115,11 +115,14 @@ class RowSeat:
         Raises:
             Unavailable: 503, it is not there: the node has lost its power or its disk.
         """
+        life = self._life(self.name)
+        if life % 2:
+            raise Unavailable(f"{self.name} has no power")
         try:
             with contextlib.closing(Reader(self.store)) as reader:
                 yield reader
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF in _GONE:
+        except sqlite3.DatabaseError as error:
+            if life != self._life(self.name) or error.sqlite_errorcode & 0xFF == _NOT_THERE:
                 raise Unavailable(f"The disk of {self.name} is not there: {error}") from error
             raise
 

@@ -31,7 +31,10 @@ class Site(Protocol):
         """Return the nodes that there are now."""
 
     def life(self, name: str) -> int:
-        """Return how often a node has lost its power: what it shows may be older afterwards."""
+        """Return a number that grows with each loss of power: what a node shows may be older afterwards.
+
+        It is odd while there is no disk to look at.
+        """
 
     def kill(self, names: Iterable[str]) -> None:
         """Kill all processes of nodes at once."""
@@ -64,6 +67,9 @@ class Site(Protocol):
 
     def thaw(self, name: str) -> None:
         """Undo that."""
+
+    def break_disk(self, name: str) -> None:
+        """Let a node's disk refuse everything until it loses its power."""
 
     def lose_power(self, names: Iterable[str]) -> None:
         """End nodes at once with all that they had not synced; `start` starts them again."""

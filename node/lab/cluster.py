@@ -114,12 +114,13 @@ class ClusterLab:
         """Cut the power of these machines at once: what their disks had not synced is lost. They must have own ones.
 
         Raises:
-            Unavailable: a disk is the machine's, or somebody else uses it.
+            Unavailable: a disk is the machine's.
         """
         chosen = self._each(names)
+        self._all(chosen, lambda name: self.signal(name, signal.SIGSTOP))
         self._all(chosen, lambda name: self.place.node(name).disk.lose_power())
         self._all(chosen, lambda name: self.kill(name, with_vms=True))
-        self._all(chosen, lambda name: self.place.node(name).disk.unmount())
+        self._all(chosen, lambda name: self.place.node(name).disk.power_on())
 
     def remove(self, name: str) -> None:
         """Take a node out of the lab with all that it has."""

@@ -5,8 +5,8 @@ disk does that does not answer. One whose power is cut forgets at once what was 
 it is mounted again, when its journal is replayed.
 
 Hard part: every mount namespace that is made while the disk is mounted, also by somebody else, has a mount of it, and
-it is not over before all are gone. So the directory around it is a mount that is shared: what happens to the disk
-happens in all of them.
+the file system is alive before all of these are gone. So after a loss of power it is not mounted again: what is in the
+image then is copied, and the copy is mounted.
 """
 
 import contextlib
@@ -15,8 +15,7 @@ import fcntl
 import os
 import struct
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from node.errors import Unavailable
@@ -26,7 +25,6 @@ _LARGEST, _SMALL = 1 << 28, 1 << 16
 # From <linux/fs.h> and the ext4 documentation: _IOWR('X', 119, int), _IOWR('X', 120, int), _IOR('X', 125, __u32).
 _FREEZE, _THAW, _SHUTDOWN = 0xC0045877, 0xC0045878, 0x8004587D
 _WITHOUT_ITS_LOG = struct.pack("I", 2)
-_BUSY_S = 20.0
 
 
 class Disk:
@@ -66,26 +64,18 @@ class Disk:
         self.directory.chmod(0o700)
 
     def unmount(self) -> None:
-        """Take it off its directory; whoever looks into it for a moment is waited for.
-
-        Raises:
-            Unavailable: somebody does not let go of it.
-        """
-        _until(lambda: not self.is_there, "umount", str(self.directory))
-        _until(lambda: not self._loops(), "losetup", "--associated", str(self.image))
+        """Take it off its directory; whoever still looks into it sees what it was."""
+        if self.is_there:
+            _run("umount", "--lazy", str(self.directory))
 
     def remove(self) -> None:
         """Unmount it, with what is around it, and delete its image. Harmless when there is none."""
         around = self.directory.parent
-        if not (self.image.exists() or _is_mounted(around)):
-            return
         self.thaw()
         self.unmount()
-        _until(lambda: not _is_mounted(around), "umount", str(around))
+        if _is_mounted(around):
+            _run("umount", "--lazy", str(around))
         self.image.unlink(missing_ok=True)
-
-    def _loops(self) -> str:
-        return _run("losetup", "--associated", str(self.image))
 
     # -- faults
 
@@ -131,9 +121,21 @@ class Disk:
                 fcntl.ioctl(descriptor, _THAW, 0)
 
     def lose_power(self) -> None:
-        """Forget all that was not synced, and refuse everything until it is unmounted and mounted again."""
-        with self._opened() as descriptor:
-            fcntl.ioctl(descriptor, _SHUTDOWN, _WITHOUT_ITS_LOG)
+        """Forget all that was not synced, and refuse everything until `power_on`."""
+        try:
+            with self._opened() as descriptor:
+                fcntl.ioctl(descriptor, _SHUTDOWN, _WITHOUT_ITS_LOG)
+        except OSError as error:
+            if error.errno != errno.EIO:  # it has lost it already
+                raise
+
+    def power_on(self) -> None:
+        """Mount again what `lose_power` left; whoever used the disk must have ended."""
+        aside = self.image.with_suffix(".new")
+        _run("cp", "--sparse=always", str(self.image), str(aside))
+        self.unmount()
+        aside.rename(self.image)
+        self.ensure(0)
 
     @contextlib.contextmanager
     def _opened(self) -> Iterator[int]:
@@ -155,20 +157,6 @@ def _is_mounted(path: Path) -> bool:
 
 def _unescaped(text: str) -> str:
     return text.encode().decode("unicode_escape") if "\\" in text else text
-
-
-def _until(is_done: Callable[[], object], *argv: str) -> None:
-    """Run a command again and again until a condition holds."""
-    deadline = time.monotonic() + _BUSY_S
-    while not is_done():
-        try:
-            _run(*argv)
-        except Unavailable:
-            if time.monotonic() > deadline:
-                raise
-        if time.monotonic() > deadline:
-            raise Unavailable(f"{argv[-1]} is still in use after {_BUSY_S:.0f} s")
-        time.sleep(0.02)
 
 
 def _run(*argv: str) -> str:

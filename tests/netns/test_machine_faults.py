@@ -2,6 +2,7 @@
 
 import os
 import random
+import subprocess
 import sys
 import threading
 import time
@@ -82,8 +83,9 @@ def test_a_full_disk_takes_nothing_until_it_is_emptied(disk: Disk) -> None:
 
 
 def test_power_loss_takes_what_was_not_synced_and_nothing_else(disk: Disk) -> None:
-    """Also where another machine, made meanwhile, has the disk among its mounts."""
+    """Also where somebody else, who came meanwhile, has the disk among his mounts and keeps it."""
     synced(disk.directory / "kept", b"synced")
+    private = subprocess.Popen(["unshare", "--mount", "sleep", "infinity"])
     other = Machine(f"hedgerow-test-{os.getpid()}-{random.randrange(1 << 30):x}", "other")
     other.ensure()
     try:
@@ -96,11 +98,16 @@ def test_power_loss_takes_what_was_not_synced_and_nothing_else(disk: Disk) -> No
             disk.lose_power()
             with pytest.raises(OSError, match="Input/output error"):
                 os.fsync(file.fileno())
-        disk.unmount()
-        disk.ensure(64)
+        disk.power_on()
         assert (disk.directory / "kept").read_bytes() == b"synced"
         assert not (disk.directory / "lost").exists()
+        synced(disk.directory / "kept", b" again")
+        disk.lose_power()
+        disk.power_on()
+        assert (disk.directory / "kept").read_bytes() == b"synced again"
     finally:
+        private.kill()
+        private.wait()
         other.off()
 
 

@@ -194,15 +194,22 @@ class RowsSite:
     def thaw(self, name: str) -> None:
         self.disk(name).thaw()
 
+    def break_disk(self, name: str) -> None:
+        self._lives[name] += 1
+        self.disk(name).lose_power()
+
     def lose_power(self, names: Iterable[str]) -> None:
         chosen = list(names)
-        self._lives.update(chosen)
+        self._lives.update(name for name in chosen if not self._lives[name] % 2)
+        for name in chosen:
+            self.pause(name)
         for name in chosen:
             self.disk(name).lose_power()
         for name in chosen:
             self.kill([name])
             self._topology.off(name)
-            self.disk(name).unmount()
+            self.disk(name).power_on()
+        self._lives.update(chosen)
 
     def shift_clock(self, name: str, seconds: float) -> None:
         raise NotImplementedError("a bare log asks no wall clock")

@@ -42,6 +42,9 @@ class PaperSite:
     def lose_power(self, names: Iterable[str]) -> None:
         self.dead |= set(names)
 
+    def break_disk(self, name: str) -> None:
+        self.dead.add(name)
+
     def pause(self, name: str) -> None:
         self.stopped.add(name)
 
