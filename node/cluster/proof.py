@@ -31,7 +31,8 @@ VERSION = 1
 NONCE_BYTES = 32
 _LABEL = b"hedgerow join 1"
 
-Standing = Literal["fresh", "member"]
+Standing = Literal["fresh", "waiting", "member"]
+"""In no cluster; the same, and with no voice in who founds one; in one."""
 
 
 class Hello(Frozen, tag="hello"):

@@ -12,12 +12,17 @@ from node.config import ApiSection, ClusterSection, Config, NodeSection
 from node.errors import BadRequest
 
 
+def name_of(config: Config) -> str:
+    """Return what this node is called."""
+    return config.section(NodeSection).name or socket.gethostname()
+
+
 def claim_of(config: Config, node_id: str, trust: Trust) -> Claim:
     """Return this node's claim, with its address as it is now."""
     section = config.section(ClusterSection)
     return Claim(
         node_id=node_id,
-        name=config.section(NodeSection).name or socket.gethostname(),
+        name=name_of(config),
         public_key=trust.public_key,
         address=own_address(config),
         cluster_port=section.port,

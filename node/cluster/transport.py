@@ -145,7 +145,10 @@ class RaftTransport(Transport):  # type: ignore[misc]
             self._held.append((node_id, message))
             return True
         if message["type"] in {"request_vote", "response_vote"}:
-            self.member.journal.sync()
+            try:
+                self.member.journal.sync()
+            except JournalFull:
+                return False  # a promise that would not outlast this process; the next step makes room
         return self.wire.send(node_id, message)
 
     def tell(self, node_id: str, message: Message) -> bool:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from node.clock import SHIFT_VARIABLE
 from node.errors import Unavailable
 from node.lab.machine import is_running
 from node.lab.place import Place, write
@@ -52,10 +53,12 @@ def start(place: Place, entering: Callable[[Sequence[str]], list[str]] = list) -
     if pid is not None:
         return pid
     argv = entering([sys.executable, "-m", "node.cli", "run", "--config", str(place.config)])
+    wrong = {SHIFT_VARIABLE: str(place.clock_shift)} if place.clock_shift.exists() else {}
     with place.log.open("ab") as log:
         process = subprocess.Popen(
-            argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd="/"
-        )
+            argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd="/",
+            env={**os.environ, **wrong},
+        )  # fmt: skip
     write(place.pid, f"{process.pid}\n".encode(), 0o644)
     return process.pid
 
