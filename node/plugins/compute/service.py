@@ -3,6 +3,7 @@
 import msgspec
 
 from node.plugins.compute import (
+    aggregate_api,
     audit_api,
     extension_api,
     flavor_api,
@@ -37,6 +38,7 @@ from node.plugins.compute.policies import POLICIES, RULES
 from node.sdk import Route, Service
 
 _ROUTES = (
+    *aggregate_api.ROUTES,
     *audit_api.ROUTES,
     *extension_api.ROUTES,
     *flavor_api.ROUTES,

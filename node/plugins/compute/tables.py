@@ -217,6 +217,17 @@ class ServerAction(Row, kw_only=True):
     events: list[ActionEvent] = msgspec.field(default_factory=list)
 
 
+class Aggregate(Row, kw_only=True):
+    """A group of nodes; `availability_zone` in its metadata makes it a zone. `id` is a number. Written by handlers."""
+
+    __table__ = Table(name="aggregates", unique=(("name",),))
+
+    uuid: str
+    name: str
+    metadata: dict[str, str] = msgspec.field(default_factory=dict)
+    node_ids: list[str] = msgspec.field(default_factory=list)
+
+
 class Migration(Row, kw_only=True):
     """What a resize or an evacuation did to a server. `id` is that of its ServerAction. Written by handlers."""
 
@@ -278,6 +289,7 @@ ROW_TYPES: tuple[type[Row], ...] = (
     ServerGone,
     ServerExtra,
     ServerAction,
+    Aggregate,
     Migration,
     ComputeQuota,
     ComputeService,
