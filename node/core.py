@@ -279,6 +279,7 @@ class Node:
             "reconcilers": self.runtime.state,
             "metrics": self.metrics,
             "world": self.runtime.world,
+            "tell": self.runtime.tell,
             "pause": lambda name: self._pause(name, paused=True),
             "resume": lambda name: self._pause(name, paused=False),
         }

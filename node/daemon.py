@@ -10,11 +10,14 @@ import signal
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from node.supervisor import PARENT, StopSignal
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from node.api.context import Teller
     from node.config import Config
     from node.pluginhost import PluginHost
 
@@ -116,6 +119,7 @@ def api(config_path: Path | None) -> int:
         ids=RandomIds(),
         node_id=_node_id(directory),
         data_port=data_port(config, members),
+        tell=_teller(directory),
         is_member=members.is_member,
         is_fresh=(lambda _db: True) if is_alone else Freshness(log_client.read_index).ensure,
     )
@@ -136,6 +140,21 @@ class _Yielding:
     def end(self) -> None:
         if self._is_free:
             os.setpriority(os.PRIO_PROCESS, 0, self._before)
+
+
+def _teller(directory: Path) -> "Teller":
+    """Return the way to this node's core for `Context.tell`."""
+    from node.errors import BadRequest, Unavailable
+    from node.observe.admin import ask
+
+    def tell(name: str, key: str) -> "Mapping[str, Any]":
+        try:
+            found: dict[str, Any] = ask(directory, "tell", name=name, key=key)
+        except BadRequest as error:
+            raise Unavailable(error.message) from error
+        return found
+
+    return tell
 
 
 def teardown(config_path: Path | None) -> int:

@@ -115,11 +115,29 @@ class Kept:
         self._things[name] = thing
 
 
+Teller = Callable[[str, str], Mapping[str, Any]]
+"""(name of a reconciler, key) to what it knows; see `Reconciler.tell`."""
+
+
+def untold(name: str, key: str) -> Mapping[str, Any]:
+    """Refuse: where no core is reached.
+
+    Raises:
+        Unavailable: 503.
+    """
+    raise Unavailable(f"Nobody can be asked about {key} of {name}")
+
+
 class Context:
     """One request. Handlers read rows through `db` and change them through `transact`."""
 
     peer = ""
     """The node that asks, on a route that is `peers_only`."""
+    tell: Teller = staticmethod(untold)
+    """Ask a reconciler of this node what it knows of a key's thing now: `ctx.tell("servers", server_id)`.
+
+    Raises Unavailable (503) where the core does not answer.
+    """
     raw_body = b""
     """The JSON body as it was sent, for error messages."""
 

@@ -17,7 +17,7 @@ import msgspec
 
 from node.api import body as bodies
 from node.api import microversion
-from node.api.context import Context, Kept, Proposer
+from node.api.context import Context, Kept, Proposer, Teller, untold
 from node.api.policy import Policies
 from node.api.route import Reply, Route, Service
 from node.clock import Clock
@@ -60,6 +60,8 @@ class Backend(Frozen):
     node_id: str = ""
     data_port: DataPort = NoDataPort()
     kept: Kept = msgspec.field(default_factory=Kept)
+    tell: Teller = untold
+    """Asks this node's core; see `Context.tell`."""
     is_member: Callable[[str], bool] = lambda _node_id: False
     """Says whether a certificate's name is one of a node of this cluster."""
     is_fresh: Callable[[Reader], bool] = lambda _db: True
@@ -161,6 +163,7 @@ class Dispatcher:
         )
         environ = req.env
         ctx.peer = environ.get(PEER, "")
+        ctx.tell = backend.tell
         ctx.method = req.method
         ctx.path = req.path.removeprefix(self.service.path) or "/"
         ctx.raw_path = environ.get("RAW_URI") or req.path

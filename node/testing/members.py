@@ -3,12 +3,14 @@
 import contextlib
 import io
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import msgspec
 
 from node.api.app import build_both
 from node.config import Config, NodeSection
 from node.control.placement import NodeRow
+from node.control.reconciler import Reconciler
 from node.data_port import DataAnswer
 from node.errors import DiskFull, NotFound, Unavailable
 from node.state.txn import insert
@@ -33,11 +35,19 @@ class Member(Asker):
             config=config,
             node_id=node_id,
             data_port=data_port,
+            tell=self._tell,
             is_member=lambda other: cloud.db.get(NodeRow, other) is not None,
         )
+        self.reconcilers: dict[str, Reconciler] = {}
+        """Those that handlers may ask, by name."""
         super().__init__(build_both(backend, cloud.services))
         self.control = TestControl(cloud, node_id, config)
         self.control.data_port = data_port
+
+    def _tell(self, name: str, key: str) -> Mapping[str, Any]:
+        if name not in self.reconcilers:
+            raise Unavailable(f"The reconciler {name} does not run on {self.id}")
+        return self.reconcilers[name].tell(key)
 
 
 class MemberNetwork:

@@ -9,7 +9,9 @@ import contextlib
 import logging
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
+
+import msgspec
 
 from node.plugins.compute import console, migration_ops, names
 from node.plugins.compute.disk import DiskError, ImageError
@@ -85,6 +87,11 @@ class ServerSync(Reconciler):
             "server directories": self._files.server_ids(),
             "strangers": self.strangers,
         }
+
+    def tell(self, key: str) -> Mapping[str, Any]:
+        """Return what a server's guest has used; empty where none runs here."""
+        usage = self._hypervisor.usage(key)
+        return msgspec.to_builtins(usage) if usage is not None else {}
 
     def keys(self) -> Iterable[str]:
         """Return the servers of this node: by rows, by domains, by directories."""

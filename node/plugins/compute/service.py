@@ -3,6 +3,7 @@
 import msgspec
 
 from node.plugins.compute import (
+    aggregate_api,
     audit_api,
     extension_api,
     flavor_api,
@@ -20,7 +21,9 @@ from node.plugins.compute import (
     server_address_api,
     server_api,
     server_backup_api,
+    server_console_api,
     server_create_api,
+    server_diagnostics_api,
     server_evacuate_api,
     server_group_api,
     server_history_api,
@@ -41,6 +44,7 @@ from node.plugins.compute.policies import POLICIES, RULES
 from node.sdk import Route, Service
 
 _ROUTES = (
+    *aggregate_api.ROUTES,
     *audit_api.ROUTES,
     *extension_api.ROUTES,
     *flavor_api.ROUTES,
@@ -57,7 +61,9 @@ _ROUTES = (
     *server_address_api.ROUTES,
     *server_api.ROUTES,
     *server_backup_api.ROUTES,
+    *server_console_api.ROUTES,
     *server_create_api.ROUTES,
+    *server_diagnostics_api.ROUTES,
     *server_evacuate_api.ROUTES,
     *server_group_api.ROUTES,
     *server_history_api.ROUTES,

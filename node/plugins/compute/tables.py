@@ -217,6 +217,17 @@ class ServerAction(Row, kw_only=True):
     events: list[ActionEvent] = msgspec.field(default_factory=list)
 
 
+class Aggregate(Row, kw_only=True):
+    """A group of nodes; `availability_zone` in its metadata makes it a zone. `id` is a number. Written by handlers."""
+
+    __table__ = Table(name="aggregates", unique=(("name",),))
+
+    uuid: str
+    name: str
+    metadata: dict[str, str] = msgspec.field(default_factory=dict)
+    node_ids: list[str] = msgspec.field(default_factory=list)
+
+
 class ComputeQuota(Row, kw_only=True):
     """Limits of a project (`id` is its id), of a class (`id` is `class/default`); those not named have the default."""
 
@@ -295,6 +306,7 @@ ROW_TYPES: tuple[type[Row], ...] = (
     ServerGone,
     ServerExtra,
     ServerAction,
+    Aggregate,
     ComputeQuota,
     ComputeService,
     ServerGroup,

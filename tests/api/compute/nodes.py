@@ -82,6 +82,7 @@ class ComputeNode:
         interfaces = ServerInterfaces(self.hypervisor, builder, self.files)
         self.sync = ServerSync(control, self.hypervisor, self.files, jobs, interfaces)
         self.sync.start()
+        member.reconcilers[self.sync.name] = self.sync
 
     def running(self) -> set[str]:
         """Return the servers whose guests run here."""
