@@ -12,6 +12,7 @@ from typing import Protocol
 from node.clock import Clock
 from node.cluster.authority import Authority, fingerprint, load_spki, pem
 from node.cluster.ballot import Accept, Prepare, Tell
+from node.cluster.features import WITNESSES, level_of
 from node.cluster.founding import authority_of
 from node.cluster.join_messages import (
     Admitted,
@@ -109,6 +110,8 @@ class Admission:
                 return _no("refused", "A witness has an id of a witness, and a node has none")
             if is_witness(claim.node_id) and not token_id:
                 return _no("refused", "A witness joins with a token only")
+            if (old := self._too_old(claim)) is not None:
+                return old
             assert isinstance(request, Join | JoinWitness)
             return self._by_token(claim, own, token_id) if token_id else self._by_hand(claim, own)
         except MachineFault as error:
@@ -116,6 +119,20 @@ class Admission:
             return _no("busy", "The cluster cannot admit now; its log says why")
         except NodeError as error:
             return _no("busy", f"The cluster cannot admit now: {error.message}")
+
+    def _too_old(self, claim: Claim) -> Refusal | None:
+        """Return the answer to one that lacks what the members use, or whose kind they do not all know; else None."""
+        level = level_of(self._db())
+        if is_witness(claim.node_id):
+            if level < WITNESSES:
+                return _no("busy", "Not all nodes know witnesses yet: install the newer version everywhere")
+        elif claim.feature_level < level:
+            return _no(
+                "refused",
+                f"The cluster uses features of level {level}, this node's version has level "
+                f"{claim.feature_level}: install the version of the cluster",
+            )
+        return None
 
     def _ask(self, claim: Claim, own: str) -> Is:
         row = member_row(self._db(), claim.node_id)
@@ -236,6 +253,7 @@ class Admission:
             data_port=claim.data_port,
             api_port=claim.api_port,
             failure_domain=claim.failure_domain,
+            feature_level=claim.feature_level,
             fingerprint=own,
             role="learner",
             created_at=now,

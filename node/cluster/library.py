@@ -101,7 +101,7 @@ def configuration(settings: RaftSettings) -> SyncObjConf:
         raftMaxTimeout=settings.election_max_s,
         appendEntriesPeriod=settings.heartbeat_s,
         leaderFallbackTimeout=settings.leader_fallback_s,
-        connectionTimeout=2.0,
+        connectionTimeout=max(2.0, settings.election_max_s),
         connectionRetryTime=0.5,
         logCompactionMinEntries=settings.compaction_min_entries + settings.tail_entries,
         logCompactionMinTime=settings.compaction_min_time_s,

@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Literal, Protocol
 
 from node.clock import Clock
+from node.cluster.features import held_up, raise_ops
 from node.cluster.member_plan import Change, MemberFacts, plan, size_wanted
 from node.cluster.roster import MemberRow, member_row, member_rows
-from node.cluster.tables import DepartedNode, WitnessRow
+from node.cluster.tables import CLUSTER, ClusterRow, DepartedNode, WitnessRow
 from node.cluster.witness_vote import is_witness
 from node.control.placement import NodeRow
 from node.errors import BadRequest, Conflict, NodeError, NotFound, Unavailable
@@ -157,6 +158,7 @@ class Controller:
         self._tell_roles(view, rows, facts)
         if self._clock.monotonic_s() - self._leads_since_s < self._rules.settle_s:
             return None
+        self._raise_level()
         change = plan(self._node_id, view.voters, facts, most_voters=self._rules.most_voters)
         if change is None:
             self._says = ""
@@ -189,6 +191,8 @@ class Controller:
             if held:
                 what = ", ".join(f"{count} {name}" for name, count in sorted(held.items()))
                 detail += f"; {one.node_id} goes once nothing is on it: move or delete {what}"
+        waits = held_up(self._db().get(ClusterRow, CLUSTER), self._db().rows(NodeRow))
+        detail += f"; {waits}" if waits else ""
         if self._says:
             detail += f"; {self._says}"
         return "members", not away, detail
@@ -260,6 +264,14 @@ class Controller:
                 ops += [check(row), patch(type(row), row.id, updated_at=now, **fields)]
         if ops:
             self._commit(ops)
+
+    def _raise_level(self) -> None:
+        """Have the cluster use what all its members know."""
+        db, now = self._db(), self._clock.now_us()
+        row, nodes = db.get(ClusterRow, CLUSTER), db.rows(NodeRow)
+        ops = raise_ops(row, nodes, now)
+        if ops and self._commit(ops):
+            log.info("the cluster uses features of level %d", min(n.feature_level for n in nodes))
 
     def _make(self, change: Change) -> None:
         match change.kind:

@@ -73,7 +73,7 @@ class RaftNode(LogMember):
         """The last entry when something was committed of which the others were not told yet."""
         self._last_step_s = time.monotonic()
         self.reads = Reads(self)
-        self.links = RaftTransport(wire or NoWire())
+        self.links = RaftTransport(wire or NoWire(), settings)
         self._marks = Marks(
             self, patience_s=settings.witness_patience_s, period_s=settings.heartbeat_s
         )

@@ -19,6 +19,8 @@ class ClusterRow(Row):
     """PEM."""
     ca_key: str = ""
     """PEM, secret. Every member has all rows, and may admit and renew."""
+    feature_level: int = 1
+    """What all members have agreed to have; see `features`."""
 
 
 class JoinToken(Row):
@@ -64,6 +66,7 @@ class WitnessRow(Row):
     """A vote without rows: a machine that is no node, and only helps to agree."""
 
     __table__ = Table(name="witnesses")
+    since_level = 2
 
     name: str = ""
     address: str = ""

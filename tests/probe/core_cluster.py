@@ -43,6 +43,8 @@ class CoreNode:
         self.config = self.place / "hedgerow.ini"
         self.process: subprocess.Popen[bytes] | None = None
         self.is_wanted = False
+        self.code = ROOT
+        """Where the package is that it runs."""
         self._site = site
 
     def configure(self) -> None:
@@ -63,7 +65,7 @@ class CoreNode:
                 [sys.executable, "-m", "node.daemon", "core", str(self.config)],
                 stdout=log,
                 stderr=log,
-                cwd=ROOT,
+                cwd=self.code,
             )
 
     def end(self, number: signal.Signals = signal.SIGTERM) -> None:

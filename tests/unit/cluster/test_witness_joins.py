@@ -11,7 +11,7 @@ from node.cluster.join_messages import Admitted, Join, JoinWitness, Refusal
 from node.cluster.peers import Link, PeerNetwork
 from node.cluster.roster import member_row
 from node.cluster.self_claim import claim_of
-from node.cluster.tables import WitnessRow
+from node.cluster.tables import CLUSTER, ClusterRow, WitnessRow
 from node.cluster.token import Token
 from node.cluster.token_rules import create
 from node.cluster.trust import Trust
@@ -138,3 +138,8 @@ def test_a_witness_needs_a_directory_of_its_own(tmp_path: Path) -> None:
     (tmp_path / "identity.json").write_text('{"node_id": "a-node"}')
     with pytest.raises(Conflict, match="use another one"):
         identity(tmp_path)
+
+
+def test_a_witness_waits_until_all_nodes_know_of_witnesses(scene: Scene) -> None:
+    scene.member.rows.commit(patch(ClusterRow, CLUSTER, feature_level=1))
+    assert refused(scene, JoinWitness(), scene.token) == "busy"
