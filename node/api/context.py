@@ -140,6 +140,9 @@ class Context:
     """
     raw_body = b""
     """The JSON body as it was sent, for error messages."""
+    token_or_none: Token | None = None
+    auth_token = ""
+    content_length: int | None = None
 
     def __init__(  # noqa: PLR0913
         self,
@@ -176,8 +179,6 @@ class Context:
         self.data_port = data_port
         """The way to bulk data of other nodes."""
         self.kept = kept
-        self.token_or_none: Token | None = None
-        self.auth_token: str = ""
         self.method = "GET"
         self.path = "/"
         """Path below the service, decoded."""
@@ -198,7 +199,6 @@ class Context:
         self.microversion: tuple[int, int] = (0, 0)
         self.stream: Any = io.BytesIO()
         """Raw body. `read(n)` raises ClientGone when it ends before its announced length."""
-        self.content_length: int | None = None
         self.response_headers: dict[str, str] = {}
         """Headers to add to whatever the handler returns."""
         self.environ: Mapping[str, Any] = {}
