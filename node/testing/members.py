@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 import msgspec
 
 from node.api.app import build_both
+from node.api.context import Kept
 from node.config import Config, NodeSection
 from node.control.placement import NodeRow
 from node.data_port import DataAnswer
@@ -33,6 +34,7 @@ class Member(Asker):
             config=config,
             node_id=node_id,
             data_port=data_port,
+            kept=Kept(),
             is_member=lambda other: cloud.db.get(NodeRow, other) is not None,
         )
         super().__init__(build_both(backend, cloud.services))

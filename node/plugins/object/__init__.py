@@ -2,17 +2,24 @@
 
 from collections.abc import Mapping, Sequence
 
+from node.plugins.object import peer_api
 from node.plugins.object.store.section import ObjectSection
 from node.plugins.object.store_seeds import store_seeds
 from node.plugins.object.store_sync import StoreSync, stop_process
 from node.plugins.object.tables import ROW_TYPES
-from node.sdk import AnyOp, Control, Frozen, Reconciler, Row, hookimpl
+from node.sdk import AnyOp, Control, Frozen, Reconciler, Row, Service, hookimpl
 
 
 @hookimpl
 def row_types() -> Sequence[type[Row]]:
     """Return the rows of object storage."""
     return ROW_TYPES
+
+
+@hookimpl
+def services() -> Sequence[Service]:
+    """Return what nodes serve each other."""
+    return [peer_api.SERVICE]
 
 
 @hookimpl

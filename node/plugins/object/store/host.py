@@ -3,7 +3,7 @@
 import logging
 import sqlite3
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,10 @@ Outcome = Mapping[str, Sequence[Result]]
 
 STALE_MAP = "map"
 """The caller's map of disks is too old."""
+
+
+_FOLLOWED_S = 600.0
+"""Whoever has not followed for so long is away."""
 
 
 class _Gather:
@@ -50,6 +54,7 @@ class DiskHost:
         self._clock = clock
         self._lock = threading.Lock()
         self._disks: dict[str, Committer] = {}
+        self._followers: dict[tuple[str, str], tuple[int, float]] = {}
         self._known: object = None
         self._newest = 0
 
@@ -112,6 +117,18 @@ class DiskHost:
         """Return the writers by disk id."""
         with self._lock:
             return dict(self._disks)
+
+    def note_follower(self, disk_id: str, follower: str, seq: int) -> None:
+        """Remember how far another disk has followed one of this node's."""
+        self._followers[disk_id, follower] = seq, self._clock.monotonic_s()
+
+    def followed(self, disk_id: str, others: Iterable[str]) -> int | None:
+        """Return how far all others have followed a disk, None where one has not asked for a while."""
+        since = self._clock.monotonic_s() - _FOLLOWED_S
+        found = [self._followers.get((disk_id, other), (0, 0.0)) for other in others]
+        if any(at < since for _seq, at in found):
+            return None
+        return min((seq for seq, _at in found), default=0)
 
     @property
     def newest(self) -> int:
