@@ -2,9 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 
+import click
+
 from node.plugins.object import peer_api
 from node.plugins.object.store.section import ObjectSection
+from node.plugins.object.store_commands import object_group
 from node.plugins.object.store_seeds import store_seeds
+from node.plugins.object.store_status import store_health, store_metrics
 from node.plugins.object.store_sync import StoreSync, stop_process
 from node.plugins.object.tables import ROW_TYPES
 from node.sdk import AnyOp, Control, Frozen, Reconciler, Row, Service, hookimpl
@@ -38,6 +42,24 @@ def seed_rows(now_us: int) -> Sequence[AnyOp]:
 def reconcilers(control: Control) -> Sequence[Reconciler]:
     """Return what keeps this node's part of the store."""
     return [StoreSync(control)]
+
+
+@hookimpl
+def health(control: Control) -> Sequence[tuple[str, bool, str]]:
+    """Say how the store is, and how redundant objects are."""
+    return store_health(control)
+
+
+@hookimpl
+def metrics(control: Control) -> Mapping[str, float]:
+    """Return gauges of the store."""
+    return store_metrics(control)
+
+
+@hookimpl
+def cli(group: click.Group) -> None:
+    """Add `hedgerow object`."""
+    group.add_command(object_group)
 
 
 @hookimpl

@@ -256,6 +256,34 @@ def test_a_lost_disk_is_replaced(make: Make) -> None:
     assert len(fragments(site)) == 12
 
 
+def test_a_disk_that_was_away_for_long_brings_nothing_back(make: Make) -> None:
+    site = make(nodes=3)
+    for node in site.nodes:
+        node.host.note_alive()
+    put(site.nodes[0].store, "dead", b"1")
+    put(site.nodes[0].store, "kept", b"2")
+    away = site.nodes[2]
+    away.close()
+    site.down.add(away.id)
+    site.nodes[0].store.delete("c", "dead")
+    site.clock.advance(4 * 86400)
+    for node in site.nodes[:2]:  # as if tombstones had been forgotten meanwhile
+        for committer in node.host.disks().values():
+            committer.call(lambda db: db.execute("DELETE FROM tombs").rowcount)
+    away.open()
+    site.down.clear()
+    disk = site.layouts[0].disks[2].id
+    with pytest.raises(Unavailable):
+        away.local.records(disk, "c", "dead")
+    assert names(away.store) == ["kept"]
+    heal(site)
+    assert [record.name for record in away.local.records(disk, "c", "kept")] == ["kept"]
+    assert names(away.store) == ["kept"]
+    site.down.add("node-0")
+    assert get(away.store, "dead") is None
+    assert get(away.store, "kept") == b"2"
+
+
 def all_disks(site: ObjectSite) -> list:  # type: ignore[type-arg]
     from node.plugins.object.store.layout import Disk
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from node.plugins.object.store.committer import Committer
+from node.plugins.object.store.data_disk import is_rebuilding
 from node.plugins.object.store.fragment import fragment_path
 from node.plugins.object.store.host import DiskHost
 from node.plugins.object.store.index_pool import IndexPool
@@ -15,9 +16,10 @@ from node.plugins.object.store.index_read import IndexReader
 from node.plugins.object.store.layout import Places
 from node.plugins.object.store.map_file import MapFile
 from node.plugins.object.store.scheme import extents, is_inline
-from node.sdk import BadRequest
+from node.sdk import BadRequest, Unavailable
 
 _BATCH_BYTES = 4 << 20
+_OF_INDEX = ("changes", "walk", "names", "referenced")
 
 
 class DiskAnswers:
@@ -26,7 +28,7 @@ class DiskAnswers:
     def __init__(self, map_file: MapFile, host: DiskHost) -> None:
         self._map_file = map_file
         self._host = host
-        self._pool = IndexPool()
+        self._pool = IndexPool(inner=True)
         self.rotten_found = threading.Event()
         """Set when a fragment was set aside: the repairer should look."""
         self._questions: dict[str, Callable[[str, Any], Any]] = {
@@ -47,6 +49,8 @@ class DiskAnswers:
             Unavailable: 503, the disk is not there.
         """
         found = self._questions.get(question)
+        if question in _OF_INDEX and is_rebuilding(self._committer(disk_id).root):
+            raise Unavailable(f"The disk {disk_id} is being rebuilt")
         if found is None:
             raise BadRequest(f"The object store does not know {question}")
         return found(disk_id, argument)

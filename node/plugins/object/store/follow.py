@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from node.plugins.object.store.data_disk import end_rebuilding
 from node.plugins.object.store.disk_answers import DiskAnswers, keys
 from node.plugins.object.store.host import DiskHost
 from node.plugins.object.store.index_ops import MergeOp
@@ -72,6 +73,7 @@ class Follower:
                     missing.append(other.id)
             if can_do_without(places, missing):
                 self._synced[disk_id] = places.map.newest
+                end_rebuilding(self._host.committer(disk_id).root)
 
     def _follow(self, places: Places, disk_id: str, other: str) -> None:
         place = self._place(disk_id, other)

@@ -34,6 +34,7 @@ LOCK_FILE = "store.lock"
 _TICK_S = 1.0
 _ORPHAN_S = 5.0
 _START_S = 10.0
+_NOTE_S = 60.0
 
 
 class StoreProcess:
@@ -90,9 +91,14 @@ class StoreProcess:
     def run(self, spawner: int) -> None:
         """Look after the disks until this is told to stop, or the node is gone."""
         orphan_since: float | None = None
+        noted_s = 0.0
         while not self.stopping.wait(_TICK_S):
             with contextlib.suppress(Unavailable):
                 self.host.refresh()
+            if time.monotonic() - noted_s > _NOTE_S:
+                noted_s = time.monotonic()
+                with contextlib.suppress(Unavailable):
+                    self.host.note_alive()
             if is_wanted(self._state_dir, spawner):
                 orphan_since = None
             elif orphan_since is None:
