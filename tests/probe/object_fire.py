@@ -1,7 +1,8 @@
 """The object store under fire: `python -m tests.probe.object_fire --seconds 600 --nodes 3 --seed 7`.
 
 Real store processes and real data ports are killed, cut off and restarted, disks are lost and added, fragments rot,
-while clients write and read through all nodes. Nothing acknowledged may be lost or revert, and redundancy has to come back.
+while clients write and read through all nodes. Nothing acknowledged may be lost or revert, and redundancy has to come
+back.
 """
 
 import argparse
