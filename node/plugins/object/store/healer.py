@@ -4,6 +4,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from node.plugins.object.store import follow, repair, scrub, sweep
@@ -41,10 +42,11 @@ class Healer:
 
     def __init__(
         self, nodes: Nodes, host: DiskHost, answers: DiskAnswers, clock: Clock, section: ObjectSection,
-        grace: Grace | None = None,
+        directory: Path, grace: Grace | None = None,
     ) -> None:  # fmt: skip
         self._nodes = nodes
         self._answers = answers
+        self._scrubbed = directory / "scrubbed"
         self.pace = Pace(clock, section.heal_mib_per_s)
         self.follower = Follower(nodes, host, answers, self.pace)
         self.repairer = Repairer(nodes, host, answers, self.pace)
@@ -129,7 +131,7 @@ class Healer:
         }
 
     def _keep(self, task: Task) -> None:
-        due = time.monotonic() + min(task.every_s, 5.0)
+        due = time.monotonic() + self._first_after_s(task)
         seen: object = None
         while not self.pace.stopping.wait(_POLL_S):
             if task.name == repair.TASK:
@@ -141,6 +143,16 @@ class Healer:
             task.wanted.clear()
             due = time.monotonic() + task.every_s
             self._once(task)
+
+    def _first_after_s(self, task: Task) -> float:
+        """Return when to run a task first; a process that is started again does not read all disks again."""
+        if task.name != scrub.TASK:
+            return min(task.every_s, 5.0)
+        try:
+            age_s = time.time() - self._scrubbed.stat().st_mtime
+        except OSError:
+            return min(task.every_s, 3600.0)
+        return max(0.0, task.every_s - age_s)
 
     def _notice(self, task: Task, seen: object) -> object:
         """Have the repairer look when the map changed, or rot was found."""
@@ -158,6 +170,8 @@ class Healer:
         try:
             task.run()
             task.failure = ""
+            if task.name == scrub.TASK:
+                self._scrubbed.touch()
         except Stopped:
             log.info("%s goes on later", task.name)
         except Exception as error:
