@@ -8,6 +8,8 @@ import pytest
 from tests.probe.object_fire import burn
 from tests.probe.object_load import ABSENT, History
 
+pytestmark = [pytest.mark.probe, pytest.mark.slow]
+
 
 @pytest.mark.timeout(400)
 def test_nothing_acknowledged_is_lost_and_redundancy_comes_back(tmp_path: Path) -> None:
