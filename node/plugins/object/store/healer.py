@@ -21,7 +21,9 @@ from node.sdk import BadRequest, Clock, NodeError
 
 log = logging.getLogger("hedgerow.object")
 
-_POLL_S = 0.5
+_POLL_S = 2.0
+"""How soon a changed map, or rot, is noticed."""
+_PAUSED_S = 0.5
 
 
 class Task:
@@ -72,6 +74,8 @@ class Healer:
     def stop(self) -> None:
         """End all tasks."""
         self.pace.stopping.set()
+        for task in self.tasks.values():
+            task.wanted.set()
         for thread in self._threads:
             thread.join()
 
@@ -133,10 +137,12 @@ class Healer:
     def _keep(self, task: Task) -> None:
         due = time.monotonic() + self._first_after_s(task)
         seen: object = None
-        while not self.pace.stopping.wait(_POLL_S):
+        while not self.pace.stopping.is_set():
+            task.wanted.wait(min(max(0.0, due - time.monotonic()), _POLL_S))
             if task.name == repair.TASK:
                 seen = self._notice(task, seen)
             if task.name in self.pace.paused:
+                self.pace.stopping.wait(_PAUSED_S)
                 continue
             if not task.wanted.is_set() and time.monotonic() < due:
                 continue
