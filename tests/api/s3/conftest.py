@@ -90,6 +90,7 @@ class Wire:
             body=body,
             host=parts.hostname or "cloud.test",
             protocol="https",
+            remote_addr="127.0.0.1",
             extras={"RAW_URI": raw or "/", "PATH_INFO": unquote(parts.path, "latin-1") or "/"},
         )
 
