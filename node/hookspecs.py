@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 
 if TYPE_CHECKING:
-
     import click
 
     from node.api.context import AccessKey, Context, Token
@@ -122,24 +121,13 @@ def metadata_of(db: "Reader", hook: Any, server_id: str) -> Any:
 
 
 @hookspec(firstresult=True)
-def image_open(control: "Control", image_id: str) -> Any:
-    """Return an ImageSource (see node.contracts): a local file with the image's data, kept until released.
-
-    Raises NotFound where no node has the data, Unavailable while it is on its way from another node: ask again soon.
-    """
+def images() -> Any:
+    """Return the images of this cloud: an Images (see node.contracts)."""
 
 
 @hookspec(firstresult=True)
-def image_change(control: "Control", image_id: str, change: Any) -> bool | None:
-    """Carry out an ImageChange (see node.contracts): give a registered image its data, or delete it.
-
-    True when there is nothing more to do: it was done, or the image was deleted meanwhile.
-    """
-
-
-@hookspec(firstresult=True)
-def image_facts(db: "Reader", image_id: str) -> Any:
-    """Return ImageFacts (see node.contracts) of an image row, or None."""
+def volumes() -> Any:
+    """Return the volumes of this cloud: a Volumes (see node.volume_contract)."""
 
 
 @hookspec

@@ -121,9 +121,8 @@ def _add_service(app: Any, dispatcher: Dispatcher, *, peers: bool) -> None:
     for route in dispatcher.service.routes:
         if route.peers_only != peers:
             continue
-        paths[_numbered(dispatcher.service.path + route.path.rstrip("/"))][route.method].append(
-            route
-        )
+        front = "" if route.at_root else dispatcher.service.path
+        paths[_numbered(front + route.path.rstrip("/"))][route.method].append(route)
     for path, methods in paths.items():
         for method, routes in methods.items():
             if method not in _METHODS:

@@ -5,7 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from node.clock import Clock
 from node.errors import NodeError
+from node.ids import Ids
 from node.types import Frozen
 
 if TYPE_CHECKING:
@@ -65,6 +67,8 @@ class Route(Frozen):
     response: type[Any] | None = None
     stream: bool = False
     """The handler reads the raw body itself from `ctx.stream`."""
+    at_root: bool = False
+    """Its path is the port's, not below the service's: where clients look for it whatever the catalog says."""
     peers_only: bool = False
     """Served to other nodes on the data port only, where `ctx.peer` says which; its policy is `public`."""
 
@@ -99,8 +103,12 @@ class Service(Frozen):
     microversions: Microversions | None = None
     request_id_header: str = ""
     """One more header that names the request, which old clients of the service read."""
+    request_id: Callable[[Ids, Clock], str] | None = None
+    """Makes the name of a request, where it is not `req-` and a UUID."""
     aliases: tuple[str, ...] = ()
     """More catalog types of the same endpoint: `block-storage` beside `volumev3`."""
+    unslashed: tuple[str, ...] = ()
+    """Paths that are not there with a slash behind them, as an item without an id (everywhere else it is ignored)."""
     policies: Mapping[str, str] = {}
     """Rule by policy name, in oslo.policy's language; overridden by the policy file."""
     rules: Mapping[str, str] = {}

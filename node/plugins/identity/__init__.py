@@ -8,7 +8,6 @@ from node.plugins.identity.key_sync import IdentityUpkeep
 from node.plugins.identity.password_rules import Passwords
 from node.plugins.identity.section import IdentitySection
 from node.plugins.identity.seeds import seeds
-from node.plugins.identity.service import build
 from node.plugins.identity.tables import ROW_TYPES
 from node.plugins.identity.token_store import open_token
 from node.sdk import (
@@ -37,7 +36,9 @@ def row_types() -> Sequence[type[Row]]:
 
 @hookimpl
 def services() -> Sequence[Service]:
-    """Return the identity service."""
+    """Return the identity service; the core never loads it."""
+    from node.plugins.identity.service import build
+
     return [build(Passwords())]
 
 

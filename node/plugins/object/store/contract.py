@@ -81,6 +81,9 @@ class Query(Frozen):
     """Only names before it (after it, with `reverse`)."""
     delimiter: str = ""
     """Names that hold it behind the prefix are folded into one prefix."""
+    refold: bool = False
+    """A folded prefix in which the marker lies is listed again, unless it is the marker itself (Swift); else a marker
+    in it has passed it (S3)."""
     limit: int = 10_000
     """How many entries and folded prefixes together."""
     reverse: bool = False
@@ -173,8 +176,10 @@ class Store(Protocol):
             Unavailable: 503, too few fragments can be read.
         """
 
-    def local_file(self, entry: Entry) -> tuple[Path, int] | None:
-        """Return a file of this node and the offset in it where all bytes of an entry lie, or None: use `read`."""
+    def local_file(
+        self, entry: Entry, offset: int = 0, length: int | None = None
+    ) -> tuple[Path, int] | None:
+        """Return a file of this node and the offset in it where these bytes lie, checked, or None: use `read`."""
 
     def update(
         self, entry: Entry, *, meta: Mapping[str, str] | None = None, sys: Mapping[str, str] | None = None,
