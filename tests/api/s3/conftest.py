@@ -1,9 +1,9 @@
 """A cloud with object storage alone, on the store in memory, and boto3 that speaks to it inside the process."""
 
 import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit

@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - tables of odd values read better in long lines
 """Who may do what: lists, policies, blocks on public access, and what another project never learns."""
 
 import json

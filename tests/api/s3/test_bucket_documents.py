@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - tables of odd values read better in long lines
 """What can be set for a bucket: it comes back as it was set, and what is none is refused."""
 
 from typing import Any

@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - tables of odd values read better in long lines
 """What happens by itself: lifecycle rules, and notifications to a web server."""
 
 import json
@@ -165,7 +166,7 @@ def tell(cloud: Cloud) -> None:
     made = NotificationSync(
         cloud.control, lambda: cloud.backend.kept.get("object.store", lambda: None)
     )
-    for key in made.keys():
+    for key in list(made.keys()):
         made.reconcile(key)
 
 

@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - tables of odd values read better in long lines
 """Bodies in aws-chunked: signed chunk by chunk, with and without trailers; nothing torn off or changed passes."""
 
 import hmac
@@ -139,13 +140,13 @@ def trailer_changed(body: bytes) -> bytes:
 SPOILERS = [flip, cut, drop_end, swap, wrong_length, no_number, long_line, trailer_changed]
 
 
-@pytest.mark.parametrize(("kind", "trailer"), KINDS[:3])
-@pytest.mark.parametrize("spoil", SPOILERS)
+@pytest.mark.parametrize(
+    ("kind", "trailer", "spoil"),
+    [(k, t, spoil) for k, t in KINDS[:3] for spoil in SPOILERS if t or spoil is not trailer_changed],
+)
 def test_what_is_spoilt_is_refused(
     wire: Wire, s3: Any, kind: str, trailer: str, spoil: Any
 ) -> None:
-    if spoil is trailer_changed and not trailer:
-        pytest.skip("has no trailer")
     made = Chunked(kind, trailer)
     made.spoil = spoil
     answer = made.send(wire, DATA)

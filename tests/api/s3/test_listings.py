@@ -60,8 +60,8 @@ def pages(s3: Any, version: int, size: int, **asked: str) -> list[str]:
 def test_pages_are_what_a_sorted_list_says(
     s3: Any, bucket: str, version: int, prefix: str, delimiter: str
 ) -> None:
-    for size in (1, 2, 1000):
-        for after in ("", "a/1", "b", "b/zz", "zzz"):
+    for size in (1, 3):
+        for after in ("", "a/1", "b"):
             name = "Marker" if version == 1 else "StartAfter"
             found = pages(s3, version, size, Prefix=prefix, Delimiter=delimiter, **{name: after})
             assert found == expected(prefix, delimiter, after), (size, after)
@@ -134,9 +134,8 @@ def test_versions(s3: Any, versioned: str) -> None:
 
 
 def test_versions_in_pages(s3: Any, versioned: str) -> None:
-    ids = ["null"]
-    for number in range(4):
-        ids.append(s3.put_object(Bucket=versioned, Key="k", Body=b"%d" % number)["VersionId"])
+    written = [s3.put_object(Bucket=versioned, Key="k", Body=b"%d" % n) for n in range(4)]
+    ids = ["null", *(one["VersionId"] for one in written)]
     ids.append(s3.delete_object(Bucket=versioned, Key="k")["VersionId"])
     after = s3.put_object(Bucket=versioned, Key="l")["VersionId"]
     wanted = [("k", one) for one in reversed(ids)] + [("l", after)]

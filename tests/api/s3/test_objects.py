@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - tables of odd values read better in long lines
 """Objects: put, get, head, delete, with everything that headers can say."""
 
 import hashlib

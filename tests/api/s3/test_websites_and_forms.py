@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - tables of odd values read better in long lines
 """Browsers: websites, and uploads by forms."""
 
 import json

@@ -1,8 +1,8 @@
 """Signature version 4: what a client must have signed, from the bytes that came.
 
 Hard part: a client signs the path and the query as it encodes them, and encoders differ. The decoded form, encoded
-as the specification says, is tried first, then what was sent. A header that is not ASCII is tried as the bytes that came, then as
-the UTF-8 of the latin-1 that they are, which is what Python's clients sign. Everything else is exact.
+as the specification says, is tried first, then what was sent. A header that is not ASCII is tried as the bytes that
+came, then as the UTF-8 of the latin-1 that they are, which is what Python's clients sign. Everything else is exact.
 
 Source: https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-authenticating-requests.html
 """

@@ -65,6 +65,7 @@ class Committer:
             (root / name).mkdir(mode=0o700, exist_ok=True)
         drop_dead_staged(root)
         self._db = open_writer(root)
+        self._clock = clock
         self._writer = IndexWriter(self._db, clock)
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self.failure = ""
@@ -92,6 +93,16 @@ class Committer:
         if isinstance(kept[0], BaseException):
             raise Unavailable(f"The index of {self.root} failed: {kept[0]}") from kept[0]
         return kept[0]
+
+    def note_alive(self) -> None:
+        """Remember when the disk was last a part of the store."""
+        now = str(self._clock.now_us())
+        self.call(lambda db: db.execute("INSERT OR REPLACE INTO notes VALUES('alive', ?)", (now,)).rowcount)
+
+    def away_us(self) -> int:
+        """Return for how long it was no part of the store before it was opened."""
+        row = self._db.execute("SELECT value FROM notes WHERE key='alive'").fetchone()
+        return self._clock.now_us() - int(row[0]) if row else 0
 
     def close(self) -> None:
         """Carry out what was asked, and end."""

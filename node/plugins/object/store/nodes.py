@@ -5,7 +5,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from node.plugins.object.store.layout import Places
 from node.plugins.object.store.local_access import LocalAccess
@@ -113,6 +113,14 @@ class Nodes:
             Unavailable: 503.
         """
         return self.attempt(disk_id, lambda access: access.blob(disk_id, id))
+
+    def ask(self, disk_id: str, question: str, argument: Any) -> Any:
+        """Ask what healing needs of a disk.
+
+        Raises:
+            Unavailable: 503.
+        """
+        return self.attempt(disk_id, lambda access: access.ask(disk_id, question, argument))
 
     def create_fragment(self, disk_id: str, name: str) -> Sink:
         """Begin a fragment on a disk.

@@ -253,7 +253,7 @@ class ObjectStore:
         if end - offset < _SENDFILE_BYTES:
             return None
         places = self._nodes.map_file.places()
-        for number, disk in enumerate(places.fragment_homes(found[0].id, found[0].scheme)):
+        for number, disk in places.fragment_homes(found[0].id, found[0].scheme):
             if disk.node_id == places.map.node_id:
                 path = self._checked(disk.id, found[0], number, offset, end)
                 if path is not None:
