@@ -1,5 +1,7 @@
 """How a process gets at the store."""
 
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 from node.plugins.object.store.contract import Store
@@ -9,7 +11,7 @@ from node.plugins.object.store.nodes import Nodes
 from node.plugins.object.store.object_store import ObjectStore
 from node.plugins.object.store.quorum import IndexQuorum
 from node.plugins.object.store.remote_access import RemoteAccess
-from node.sdk import Clock, Context, DataPort
+from node.sdk import Clock, Context, Control, DataPort
 
 KEPT = "object.store"
 _OPENED = "object.opened"
@@ -46,3 +48,8 @@ def store_of(ctx: Context) -> Store:
 def open_store(state_dir: Path, data_port: DataPort, clock: Clock) -> ObjectStore:
     """Return a store over the disks of this node and of all others."""
     return Opened(state_dir, data_port, clock).store
+
+
+def store_in(control: Control) -> Callable[[], Store]:
+    """Return what opens the store in the core process when it is first needed, and keeps it."""
+    return cache(lambda: open_store(control.config.state_dir, control.data_port, control.clock))
