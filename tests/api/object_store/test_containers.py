@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - tables of cases read better in long lines
 """Accounts and containers: making, metadata, limits, deletion; and what is told of them."""
 
 import pytest

@@ -65,7 +65,7 @@ class Refusal(NodeError):
         content_type: str = _TEXT,
     ) -> None:
         super().__init__(text or title(code))
-        self.code = code
+        self.status = self.code = code  # type: ignore[misc]  # each refusal has its own
         self.text = text
         self.headers = dict(headers or {})
         self.content_type = content_type
