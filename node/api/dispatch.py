@@ -17,7 +17,7 @@ import msgspec
 
 from node.api import body as bodies
 from node.api import microversion
-from node.api.context import Context, Kept, Proposer
+from node.api.context import Context, Kept, Proposer, Teller, untold
 from node.api.policy import Policies
 from node.api.route import Reply, Route, Service
 from node.clock import Clock
@@ -60,6 +60,8 @@ class Backend(Frozen):
     node_id: str = ""
     data_port: DataPort = NoDataPort()
     kept: Kept = msgspec.field(default_factory=Kept)
+    tell: Teller = untold
+    """Asks this node's core; see `Context.tell`."""
     is_member: Callable[[str], bool] = lambda _node_id: False
     """Says whether a certificate's name is one of a node of this cluster."""
     is_fresh: Callable[[Reader], bool] = lambda _db: True
@@ -68,6 +70,9 @@ class Backend(Frozen):
 
 PEER = "hedgerow.peer"
 """Key of the WSGI environment: the node whose certificate was shown on the data port. No header makes one."""
+
+RAW_URI = "hedgerow.raw_uri"
+"""Key of the WSGI environment: path and query as sent, where a service claimed a request that came in elsewhere."""
 
 
 class Dispatcher:
@@ -93,6 +98,7 @@ class Dispatcher:
         ctx = self.context(req)
         with bound(request_id=ctx.request_id):
             try:
+                self._refuse_slash(ctx)
                 reply = self._answer(ctx, routes, values)
             except NodeError as error:
                 reply = self.failed(ctx, error)
@@ -114,6 +120,7 @@ class Dispatcher:
         started = time.perf_counter()
         ctx = self.context(req)
         try:
+            self._refuse_slash(ctx)
             if not isinstance(error, MethodNotAllowed):
                 self._authenticate(ctx, required=False)
                 if ctx.auth_token and ctx.token_or_none is None:
@@ -156,9 +163,11 @@ class Dispatcher:
         )
         environ = req.env
         ctx.peer = environ.get(PEER, "")
+        ctx.tell = backend.tell
         ctx.method = req.method
         ctx.path = req.path.removeprefix(self.service.path) or "/"
         ctx.raw_path = environ.get("RAW_URI") or req.path
+        ctx.sent_uri = environ.get(RAW_URI) or ctx.raw_path
         ctx.service_path = self.service.path
         ctx.headers = _headers(environ)
         ctx.environ = environ
@@ -174,6 +183,16 @@ class Dispatcher:
         ctx.stream = bodies.BodyStream(environ["wsgi.input"], ctx.content_length)
         return ctx
 
+    def _refuse_slash(self, ctx: Context) -> None:
+        """Refuse a path with a slash behind it where that is another path.
+
+        Raises:
+            NotFound: 404.
+        """
+        sent = ctx.raw_path.partition("?")[0]
+        if sent.endswith("/") and ctx.path.rstrip("/") in self.service.unslashed:
+            raise NotFound("The resource could not be found.")
+
     def _reader(self) -> Reader:
         """Return the thread's reader; where the store cannot be opened, one that says so when it is asked."""
         try:
@@ -183,7 +202,7 @@ class Dispatcher:
             return cast("Reader", _Unreadable())
 
     def _answer(self, ctx: Context, routes: Sequence[Route], values: Sequence[str]) -> Reply:
-        if not self.backend.is_fresh(ctx.db):
+        if not ctx.peer and not self.backend.is_fresh(ctx.db):
             ctx.response_headers["Warning"] = _STALE
         if ctx.peer and not self.backend.is_member(ctx.peer):
             raise Forbidden(f"Node {ctx.peer} is no member of this cluster.")

@@ -107,11 +107,17 @@ class Service(Frozen):
     """Makes the name of a request, where it is not `req-` and a UUID."""
     aliases: tuple[str, ...] = ()
     """More catalog types of the same endpoint: `block-storage` beside `volumev3`."""
+    unslashed: tuple[str, ...] = ()
+    """Paths that are not there with a slash behind them, as an item without an id (everywhere else it is ignored)."""
     policies: Mapping[str, str] = {}
     """Rule by policy name, in oslo.policy's language; overridden by the policy file."""
     rules: Mapping[str, str] = {}
     """Shared rules that policies refer to by `rule:name`."""
     description: str = ""
+    claim: Callable[[Mapping[str, Any], Any], tuple[str, Mapping[str, str]] | None] | None = None
+    """Called as claim(environ, config) for every request: the percent-encoded path at which this service serves one
+    that came in elsewhere (under a host name of its own, or at the root with a signature of its own), and what to add
+    to its environment; None: it is no such request."""
 
     def iterate(self) -> Iterator[Route]:
         """Yield the routes."""

@@ -18,6 +18,7 @@ import socket
 import ssl
 import struct
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from gunicorn.http.body import Body, LengthReader
@@ -34,6 +35,8 @@ STALL_S = 60
 _READ_AHEAD_BYTES = 8192
 """How much gunicorn reads of a connection while it looks for the end of the headers."""
 _LINGER_MS = 20
+_DATA_THREADS = 16
+"""Threads that serve other nodes. What those ask never waits for a third one."""
 _FREE_THREADS = 2
 """Threads that never wait, so that new connections are served at once."""
 
@@ -195,6 +198,21 @@ class ApiWorker(ThreadWorker):
                     return result
         finally:
             del self._connection.settings
+
+    def init_process(self) -> None:
+        """Begin to serve; other nodes have threads of their own, so that two that wait for each other go on."""
+        self._data_pool = ThreadPoolExecutor(_DATA_THREADS, thread_name_prefix="data")
+        super().init_process()
+
+    def enqueue_req(self, conn: Any) -> None:
+        """Have a connection served that has something to read."""
+        if not self._is_data(conn):
+            super().enqueue_req(conn)
+            return
+        served = self._data_pool.submit(self.handle, conn)
+        served.add_done_callback(
+            lambda done: self.method_queue.defer(self.finish_request, conn, done)
+        )
 
     def _is_data(self, conn: Any) -> bool:
         return bool(self.data_port) and conn.server[1] == self.data_port

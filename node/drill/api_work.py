@@ -12,7 +12,7 @@ import random
 import ssl
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ import msgspec
 
 from node.drill.errors import DrillFault
 from node.drill.history import History, Outcome, Pending
-from node.drill.site import Seat
+from node.drill.site import Seat, Site
 from node.types import Frozen
 
 _ANSWER_S = 8.0
@@ -70,11 +70,11 @@ class Answer(Frozen):
 class ApiSeat:
     """One node's API. Thread-safe: each thread has a connection of its own."""
 
-    def __init__(self, seat: Seat, access: Access) -> None:
+    def __init__(self, seat: Seat, access: Access, context: ssl.SSLContext) -> None:
         self.name = seat.name
         self._seat = seat
         self._access = access
-        self._context = ssl.create_default_context(cafile=str(access.ca))
+        self._context = context
         self._local = threading.local()
 
     def ask(
@@ -121,10 +121,12 @@ class ApiSeat:
 class ApiClients:
     """Threads that each do one request after the other."""
 
-    def __init__(
-        self, seats: Sequence[Seat], access: Access, history: History, count: int, seed: int
-    ) -> None:
-        self.seats = [ApiSeat(seat, access) for seat in seats]
+    def __init__(self, site: Site, access: Access, history: History, count: int, seed: int) -> None:
+        self._site = site
+        self._access = access
+        self._context = ssl.create_default_context(cafile=str(access.ca))
+        self.seats: list[ApiSeat] = []
+        self.reseat()
         self.errors: list[str] = []
         self._history = history
         self._ending = threading.Event()
@@ -138,6 +140,14 @@ class ApiClients:
             threading.Thread(target=self._work, args=(number, random.Random(f"api {seed}/{number}")), daemon=True)
             for number in range(count)
         ]  # fmt: skip
+
+    def reseat(self) -> None:
+        """Go on with the nodes that there are now."""
+        there = {seat.name: seat for seat in self.seats}
+        self.seats = [
+            there.get(seat.name) or ApiSeat(seat, self._access, self._context)
+            for seat in self._site.seats()
+        ]
 
     def prepare(self, timeout_s: float = 60.0) -> None:
         """Sign in and make the networks whose descriptions are the registers.

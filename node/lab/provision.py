@@ -101,7 +101,7 @@ def flavors(rest: Rest) -> None:
 
 
 def networks(rest: Rest, choice: Choice) -> tuple[str, str]:
-    """Make the public network, and the admin project's private one behind a router; return both ids."""
+    """Make the public network, and a private one of admin and demo behind a router; return both ids."""
     public = rest.find("/network/v2.0/networks", "networks", PUBLIC)
     if public is None:
         body: dict[str, Any] = {"name": PUBLIC, "router:external": True, "is_default": True}
@@ -114,8 +114,8 @@ def networks(rest: Rest, choice: Choice) -> tuple[str, str]:
         rest.post("/network/v2.0/subnets", {"subnet": body})
     private = rest.find("/network/v2.0/networks", "networks", PRIVATE)
     if private is None:
-        body = {"name": PRIVATE, "shared": True}
-        private = rest.post("/network/v2.0/networks", {"network": body})["network"]
+        private = rest.post("/network/v2.0/networks", {"network": {"name": PRIVATE}})["network"]
+    _share(rest, private["id"])
     subnet = rest.find("/network/v2.0/subnets", "subnets", SUBNET)
     if subnet is None:
         body = {"name": SUBNET, "network_id": private["id"], "ip_version": 4, "cidr": _PRIVATE_CIDR}
@@ -133,6 +133,19 @@ def networks(rest: Rest, choice: Choice) -> tuple[str, str]:
             {"subnet_id": subnet["id"]},
         )
     return str(public["id"]), str(private["id"])
+
+
+def _share(rest: Rest, network_id: str) -> None:
+    """Offer a network to the project demo. Not to all: a project with a network of its own would have two then."""
+    demo = rest.find("/identity/v3/projects", "projects", "demo", domain_id="default")
+    offer = {
+        "object_type": "network",
+        "object_id": network_id,
+        "action": "access_as_shared",
+        "target_tenant": demo["id"],
+    }
+    if not rest.get("/network/v2.0/rbac-policies", **offer)["rbac_policies"]:
+        rest.post("/network/v2.0/rbac-policies", {"rbac_policy": offer})
 
 
 def access(rest: Rest, place: Place) -> None:

@@ -113,9 +113,11 @@ class MemoryObjects:
         end = len(data) if length is None else min(len(data), offset + length)
         return (data[at : min(at + _BLOCK, end)] for at in range(offset, end, _BLOCK))
 
-    def local_file(self, entry: Entry) -> tuple[Path, int] | None:
+    def local_file(
+        self, entry: Entry, offset: int = 0, length: int | None = None
+    ) -> tuple[Path, int] | None:
         """Return None: there are no files."""
-        del entry
+        del entry, offset, length
         return None
 
     def update(
@@ -155,6 +157,8 @@ class MemoryObjects:
     ) -> Entry | None:
         """Delete a version, or hide a name."""
         with self._lock:
+            if version_id is None and marker and container_id in self._closed:
+                raise NotFound("The container was deleted")
             self._hold(condition, container_id, name)
             if version_id is None and marker:
                 stamp = self._next()

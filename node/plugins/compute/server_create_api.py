@@ -42,6 +42,7 @@ from node.sdk import (
     Reply,
     Route,
     check,
+    images_of,
     insert,
     patch,
 )
@@ -188,7 +189,7 @@ def _image(ctx: Context, new: NewServer, flavor: Flavor) -> str:
     image_id = new.imageRef.rpartition("/")[2]
     if not is_uuid(image_id):
         raise field_error("imageRef", new.imageRef, f"'{new.imageRef}' is not a 'uuid'")
-    facts = ctx.hook.image_facts(db=ctx.db, image_id=image_id)
+    facts = images_of(ctx.hook).facts(ctx.db, image_id)
     rules.check_image(
         image_id, facts, flavor, project_id=ctx.project_id, is_admin=ctx.token.is_admin
     )

@@ -109,6 +109,11 @@ POLICIES: Mapping[str, str] = {
         "project_domain_id:%(target.domain.id)s or user_domain_id:%(target.domain.id)s"
     ),
     "identity:list_domains": "rule:admin_or_system_reader or role:manager",
+    "identity:get_domain_config": "rule:admin_or_system_reader",
+    "identity:get_domain_config_default": "rule:admin_or_system_reader",
+    "identity:create_domain_config": "rule:admin_required",
+    "identity:update_domain_config": "rule:admin_required",
+    "identity:delete_domain_config": "rule:admin_required",
     **_crud("role", "roles"),
     "identity:get_role": "rule:admin_or_system_reader or role:manager",
     "identity:list_roles": "rule:admin_or_system_reader or role:manager",

@@ -2,25 +2,54 @@
 
 from collections.abc import Mapping, Sequence
 
+from node.plugins.object.s3.section import S3Section
+from node.plugins.object.s3.tables import ROW_TYPES as S3_ROW_TYPES
+from node.plugins.object.store.section import ObjectSection
 from node.plugins.object.swift.section import SwiftSection
-from node.plugins.object.swift.service import SERVICE as SWIFT
 from node.plugins.object.tables import ROW_TYPES
-from node.sdk import Frozen, Row, Service, hookimpl
+from node.sdk import AnyOp, Control, Frozen, Reconciler, Row, Service, hookimpl
 
 
 @hookimpl
 def row_types() -> Sequence[type[Row]]:
     """Return the rows of object storage."""
-    return ROW_TYPES
+    return [*ROW_TYPES, *S3_ROW_TYPES]
 
 
 @hookimpl
 def services() -> Sequence[Service]:
-    """Return the services that clients see."""
-    return [SWIFT]
+    """Return the services that clients see; the core never loads them."""
+    from node.plugins.object.s3.service import SERVICE as S3
+    from node.plugins.object.swift.service import SERVICE as SWIFT
+
+    return [SWIFT, S3]
 
 
 @hookimpl
 def config_sections() -> Mapping[str, type[Frozen]]:
     """Return the sections of the configuration."""
-    return {"swift": SwiftSection}
+    return {"object": ObjectSection, "s3": S3Section, "swift": SwiftSection}
+
+
+@hookimpl
+def seed_rows(now_us: int) -> Sequence[AnyOp]:
+    """Return the storage policies."""
+    from node.plugins.object.store_seeds import store_seeds
+
+    return store_seeds(now_us)
+
+
+@hookimpl
+def reconcilers(control: Control) -> Sequence[Reconciler]:
+    """Return what keeps this node's part of the store; API workers never load it."""
+    from node.plugins.object.store_sync import StoreSync
+
+    return [StoreSync(control)]
+
+
+@hookimpl
+def teardown(control: Control) -> None:
+    """End the store process."""
+    from node.plugins.object.store_sync import stop_process
+
+    stop_process(control)

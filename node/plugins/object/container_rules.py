@@ -58,11 +58,13 @@ def make(  # noqa: PLR0913
     meta: Mapping[str, str] | None = None,
     sys: Mapping[str, str] | None = None,
     exists: Callable[[Container], Container | None] = lambda _found: None,
+    also: Callable[[Container], Sequence[AnyOp]] = lambda _made: (),
 ) -> tuple[Container, bool]:
     """Return the container of that name and whether it was made now.
 
     `exists` says what becomes of one that is there already: the changed row, or None to leave it; it may raise.
-    `policy`: name of a storage policy, "" for the default.
+    `also` gives more operations for one that is made, and may refuse. `policy`: name of a storage policy, "" for
+    the default.
 
     Raises:
         BadRequest: 400, no such policy.
@@ -95,7 +97,7 @@ def make(  # noqa: PLR0913
             created_at=now,
             updated_at=now,
         )
-        return [insert(made)], (made, True)
+        return [insert(made), *also(made)], (made, True)
 
     return ctx.transact(plan)
 

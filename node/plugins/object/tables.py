@@ -83,6 +83,28 @@ class DataDisk(Row, kw_only=True):
     have: str = ""
     """ok, full, failed or gone."""
     fault: str = ""
+    have_since: int = 0
+    """Since when, microseconds."""
+    synced: int = 0
+    """The newest layout for which it has all index entries that it should have."""
 
 
-ROW_TYPES: tuple[type[Row], ...] = (ObjectAccount, Container, StoragePolicy, DataDisk)
+class ObjectLayout(Row, kw_only=True):
+    """Which disks hold objects. `id` is its number; a new one is made when disks come, go or change their weight.
+
+    Two of them are there while index entries move to their new places: writes then go to both, reads to the older.
+    """
+
+    __table__ = Table(name="object_layouts")
+
+    disks: list[dict[str, str]]
+    """id, node_id, path, zone and weight (a decimal) of each."""
+
+
+ROW_TYPES: tuple[type[Row], ...] = (
+    ObjectAccount,
+    Container,
+    StoragePolicy,
+    DataDisk,
+    ObjectLayout,
+)

@@ -176,8 +176,10 @@ class Store(Protocol):
             Unavailable: 503, too few fragments can be read.
         """
 
-    def local_file(self, entry: Entry) -> tuple[Path, int] | None:
-        """Return a file of this node and the offset in it where all bytes of an entry lie, or None: use `read`."""
+    def local_file(
+        self, entry: Entry, offset: int = 0, length: int | None = None
+    ) -> tuple[Path, int] | None:
+        """Return a file of this node and the offset in it where these bytes lie, checked, or None: use `read`."""
 
     def update(
         self, entry: Entry, *, meta: Mapping[str, str] | None = None, sys: Mapping[str, str] | None = None,

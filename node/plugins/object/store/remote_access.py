@@ -1,0 +1,1 @@
+"""Another node's disks, over its data port."""
