@@ -1,6 +1,8 @@
 # ruff: noqa: E501 - tables of cases read better in long lines
 """Accounts and containers: making, metadata, limits, deletion; and what is told of them."""
 
+import hmac
+
 import pytest
 
 from node.plugins.object.tables import StoragePolicy
@@ -231,3 +233,22 @@ def test_an_account_that_nobody_can_have(swift: Swift) -> None:
             assert answer.status == 403, (account, path)
     assert swift.get("", account=OTHER).status == 403
     assert swift.get("", account=OWN).status == 204
+
+
+def test_all_that_it_can_do_is_for_administrators(tmp_path_factory: pytest.TempPathFactory) -> None:
+    kept = Swift(tmp_path_factory.mktemp("kept"), "[swift]\ninfo_admin_key = key\n")
+    try:
+        at = kept.cloud.clock.now_us() // 1_000_000 + 9
+        for when, key, status in ((at, b"key", 200), (at, b"other", 401), (at - 10, b"key", 401)):
+            signature = hmac.new(key, f"GET\n{when}\n/info".encode(), "sha256").hexdigest()
+            answer = kept.cloud.get(f"/info?swiftinfo_sig={signature}&swiftinfo_expires={when}")
+            assert (answer.status, b'"admin"' in answer.body) == (status, status == 200)
+        assert kept.cloud.get("/info?swiftinfo_sig=x&swiftinfo_expires=x").status == 401
+        assert kept.cloud.get("/info", headers={"Origin": "http://a.com"}).headers["access-control-allow-origin"] == "http://a.com"
+    finally:
+        kept.close()
+
+
+def test_old_plug_ins_of_browsers_may_do_nothing(swift: Swift) -> None:
+    for path in ("/crossdomain.xml", "/object-store/crossdomain.xml"):
+        assert swift.cloud.get(path).body.endswith(b"<cross-domain-policy>\n</cross-domain-policy>")

@@ -5,6 +5,8 @@ import hashlib
 
 import pytest
 
+from node.plugins.object.tables import Container
+from node.sdk import patch
 from tests.api.object_store.swift import OTHER, Swift
 
 EMPTY = hashlib.md5(b"").hexdigest()
@@ -217,3 +219,31 @@ def test_links_open_nothing(swift: Swift) -> None:
     assert swift.ask("PUT", "/d/m", **link, x_symlink_target_etag="0" * 32).status == 403
     swift.share("c", read=f"{OTHER}:*")
     assert swift.get("/d/l", account=OTHER, token=swift.other).body == b"secret"
+
+
+def test_what_s3_locks_stays(swift: Swift) -> None:
+    swift.put("/c", x_versions_enabled="true")
+    one = swift.put("/c/o", b"1").headers["x-object-version-id"]
+    container = next(iter(swift.cloud.db.rows(Container)))
+    entry = swift.objects.head(container.id, "o", one)
+    assert entry is not None
+    swift.objects.update(entry, sys={"s3-hold": "ON"})
+    swift.cloud.commit(patch(Container, container.id, sys={"s3-lock": "on"}))
+    refused = swift.delete(f"/c/o?version-id={one}")
+    assert (refused.status, b"locked" in refused.body) == (403, True)
+    assert swift.post("/c", x_versions_enabled="false").status == 409
+    assert swift.delete("/c/o").status == 204  # only hides it
+    assert swift.delete("", token=swift.reseller).status == 403
+    assert swift.get(f"/c/o?version-id={one}", token=swift.reseller).status == 410
+
+
+def test_what_s3_encrypts_with_an_owner_s_key_is_read_there(swift: Swift) -> None:
+    swift.put("/c")
+    swift.put("/c/o", b"cipher")
+    container = next(iter(swift.cloud.db.rows(Container)))
+    entry = swift.objects.head(container.id, "o")
+    assert entry is not None
+    swift.objects.update(entry, sys={"s3-ssec-nonce": "x"})
+    assert swift.get("/c/o").status == 409
+    assert swift.ask("COPY", "/c/o", destination="c/p").status == 409
+    assert swift.head("/c/o").status == 200

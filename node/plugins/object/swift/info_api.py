@@ -122,6 +122,7 @@ def _middlewares(section: SwiftSection) -> dict[str, Any]:
         },
         "container_quotas": {},
         "cors": {},
+        "crossdomain": {},
         "dlo": {"max_segments": limit_rules.LISTING_LIMIT},
         "formpost": {"allowed_digests": digests},
         "object_versioning": {},
@@ -146,3 +147,15 @@ def _middlewares(section: SwiftSection) -> dict[str, Any]:
 def healthcheck(_ctx: Context, **_path: str) -> Reply:
     """Say that this process serves requests."""
     return Reply(status=200, body=b"OK", content_type="text/plain")
+
+
+def crossdomain(ctx: Context, **_path: str) -> Reply:
+    """Say which pages old browser plug-ins may let ask here: none, unless the configuration names some."""
+    policy = ctx.config.section(SwiftSection).cross_domain_policy
+    inner = f"{policy}\n" if policy else ""
+    text = (
+        '<?xml version="1.0"?>\n<!DOCTYPE cross-domain-policy SYSTEM '
+        '"http://www.adobe.com/xml/dtds/cross-domain-policy.dtd" >\n'
+        f"<cross-domain-policy>\n{inner}</cross-domain-policy>"
+    )
+    return Reply(status=200, body=text.encode(), content_type="application/xml")

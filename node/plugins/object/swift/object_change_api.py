@@ -84,6 +84,9 @@ def delete(call: Call) -> Reply:
 def _delete_version(call: Call, container: Container, version_id: str) -> Reply:
     if not container.versioning and version_id != "null":
         raise Refusal(400, "version-aware operations require that the container is versioned")
+    present = call.store.head(container.id, call.object_name, version_id)
+    if present is not None:
+        removal_rules.hold_lock(call, present)
     removed = call.store.delete(container.id, call.object_name, version_id)
     if removed is None:
         raise Refusal(404)
