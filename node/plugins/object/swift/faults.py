@@ -92,6 +92,12 @@ def standard(code: int, headers: Mapping[str, str] | None = None) -> Reply:
     return Reply(status=code, body=page(code), content_type=_HTML, headers=headers or {})
 
 
+def done(headers: Mapping[str, str] | None = None) -> Reply:
+    """Return the answer to what was done and has nothing to say."""
+    told = {"Content-Type": _HTML, "Content-Length": "0", **(headers or {})}
+    return Reply(status=204, headers=told)
+
+
 def fault(ctx: Context, error: NodeError) -> Reply:
     """Return the reply for an error."""
     code = code_of(error)
