@@ -43,8 +43,8 @@ from node.sdk import (
     patch,
 )
 
-SERVICE = "hedgerow.backup"
-"""What an exported record says that it is of."""
+SERVICE = "cinder.backup.drivers.hedgerow.HedgerowBackupDriver"
+"""What an exported record says that it is of, in the form of Cinder's drivers."""
 _STATUSES = ("available", "error", "creating", "deleting", "error_deleting", "restoring")
 _SORT: Mapping[str, Callable[[Backup], Any]] = {
     "id": lambda row: row.id,
