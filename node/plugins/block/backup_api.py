@@ -241,6 +241,9 @@ def create(ctx: Context) -> Reply:
             zone="nova",
             size_gib=volume.size_gib,
             metadata=texts(new.metadata or {}),
+            volume_metadata=volume.metadata,
+            image_metadata=volume.image_metadata,
+            bootable=volume.bootable,
             data_at=ctx.now(),
         )
         amounts = {"backups": 1, "backup_gigabytes": volume.size_gib}
