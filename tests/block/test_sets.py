@@ -252,3 +252,41 @@ def test_a_volume_is_used_on_one_node_at_a_time(world: World) -> None:
     world.nodes["n1"].driver.connect(volume, "n1", "rw")
     with pytest.raises(Unavailable), world.nodes["n0"].driver.export(volume):
         pass
+
+
+def test_a_layer_frozen_without_a_replica_is_brought_to_it(world: World) -> None:
+    volume = world.volume()
+    driver = world.nodes["n0"].driver
+    driver.connect(volume, "n0", "rw")
+    world.cut |= {frozenset(("n0", "n2"))}
+    os.kill(replica_pid(world, "n2", volume), signal.SIGKILL)
+    world.wait("it is left out", lambda: world.set_of(volume.id).members == ("n0", "n1"))
+    with world.nodes["n0"].engine.connect(volume.id) as disk:
+        disk.write(0, b"a" * 4096)  # n2 never hears of this one
+    driver.snapshot(volume, Snapshot(id=world.ids.uuid(), volume_id=volume.id, size_gib=1))
+    world.cut.clear()
+    world.wait("it comes back", lambda: all_in(world, volume))
+    driver.disconnect(volume, "n0")
+    assert replica(world, "n2", volume)[:4096] == b"a" * 4096
+
+
+@pytest.mark.parametrize("nodes", [("n0",), ("n0", "n1", "n2")])
+def test_a_head_killed_over_an_overlay_loses_nothing(place: Path, nodes: tuple[str, ...]) -> None:
+    """The tables of an overlay are in its process: they must be written before a write is acknowledged."""
+    made = World(place, len(nodes))
+    try:
+        volume, node = made.volume(), made.nodes["n0"]
+        node.driver.connect(volume, "n0", "rw")
+        node.driver.snapshot(volume, Snapshot(id=made.ids.uuid(), volume_id=volume.id, size_gib=1))
+        with node.engine.connect(volume.id) as disk:
+            for number in range(200):
+                disk.write(number * 65536, b"a" * 4096)
+            epoch = made.set_of(volume.id).epoch
+            pid = node.engine.head(volume.id).daemon.pid()
+            assert pid is not None
+            os.kill(pid, signal.SIGKILL)
+        made.wait("the next epoch", lambda: made.set_of(volume.id).epoch > epoch)
+        with node.engine.connect(volume.id) as disk:
+            assert all(disk.read(n * 65536, 4096) == b"a" * 4096 for n in range(200))
+    finally:
+        made.close()

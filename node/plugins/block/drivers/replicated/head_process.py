@@ -153,7 +153,7 @@ class HeadProcess:
         server = f"addr.type=fd,addr.str={fd},max-connections=0"
         arguments += ["--nbd-server", server]
         for export in (
-            _export(TOP, EXPORT, is_writable=not read_only),
+            _volume(layers, read_only=read_only),
             _export(PING, PING, is_writable=False),
         ):
             arguments += ["--export", json.dumps(export)]
@@ -185,7 +185,8 @@ class HeadProcess:
         with self.daemon.qmp() as qmp:
             qmp.ask("block-export-del", {"id": EXPORT, "mode": "hard"})
             wait_gone(qmp, EXPORT)
-            qmp.ask("block-export-add", _export(TOP, EXPORT, is_writable=not (running and running.read_only)))
+            if running is not None:
+                qmp.ask("block-export-add", _volume(running.layers, read_only=running.read_only))
 
     def shut_out(self, epoch: int) -> None:
         """End a head of an epoch up to this one: another node takes the volume over, or this one goes on."""
@@ -279,6 +280,16 @@ class HeadProcess:
         aside = self.directory / "head.json.new"
         aside.write_bytes(msgspec.json.encode(running))
         aside.rename(self.directory / "head.json")
+
+
+def _volume(layers: Sequence[str], *, read_only: bool) -> dict[str, Any]:
+    """Return the guest's export.
+
+    A raw file is as complete in the page cache as on the disk when its process is killed; a qcow2 file is not, for its
+    tables are in the process: each write must have them written before it is answered.
+    """
+    export = _export(TOP, EXPORT, is_writable=not read_only)
+    return {**export, "writethrough": len(layers) > 1 and not read_only}
 
 
 def _export(node: str, name: str, *, is_writable: bool) -> dict[str, Any]:

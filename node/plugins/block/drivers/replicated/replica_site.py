@@ -114,6 +114,7 @@ class ReplicaSite:
         """
         with self._locked(volume_id):
             served = self._may_serve(volume_id, epoch, layers)
+            self.layers.freeze(layers)
             process, served = self._running(volume_id, served, layers, size_bytes, epoch)
             name = f"e{epoch}"
             with self._asking(process) as qmp:
@@ -161,6 +162,7 @@ class ReplicaSite:
         """
         with self._locked(volume_id):
             served = self._may_serve(volume_id, epoch, layers)
+            self.layers.freeze(layers)
             ReplicaProcess(self.home(volume_id), self.layers).daemon.kill()
             self.layers.grow(layers[-1], size_bytes)
             self._save(volume_id, msgspec.structs.replace(served, epoch=epoch, pid=0))
