@@ -253,12 +253,17 @@ class Campaign:
         self.world.close()
 
 
+def _large(_directory: str, names: list[str]) -> list[str]:
+    return [name for name in names if name.endswith((".raw", ".qcow2", ".sock", ".qmp"))]
+
+
 def main() -> int:
     """Run one campaign."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--seed", type=int, default=random.randrange(1_000_000))
     parser.add_argument("--volumes", type=int, default=3)
+    parser.add_argument("--keep", help="where logs and states go when it fails")
     given = parser.parse_args()
     print(f"seed {given.seed}", flush=True)
     place = Path(tempfile.mkdtemp(prefix="hgf-"))
@@ -267,6 +272,10 @@ def main() -> int:
     try:
         campaign.run(given.seconds)
         campaign.finish()
+    except BaseException:
+        if given.keep:
+            shutil.copytree(place, given.keep, ignore=_large, dirs_exist_ok=True)
+        raise
     finally:
         print(f"after {time.monotonic() - began:.0f} s: {campaign.done}", flush=True)
         campaign.close()

@@ -290,3 +290,23 @@ def test_a_head_killed_over_an_overlay_loses_nothing(place: Path, nodes: tuple[s
             assert all(disk.read(n * 65536, 4096) == b"a" * 4096 for n in range(200))
     finally:
         made.close()
+
+
+def test_the_node_that_uses_a_volume_gets_a_replica(world: World) -> None:
+    volume = world.volume()
+    world.cut |= {frozenset(("n0", "n2")), frozenset(("n1", "n2"))}
+    world.nodes["n0"].driver.connect(volume, "n0", "rw")
+    assert world.set_of(volume.id).members == ("n0", "n1")
+    world.nodes["n0"].driver.disconnect(volume, "n0")
+    world.cut.clear()
+    world.wait("it is filled by its first member", lambda: all_in(world, volume))
+    world.wait("that is over", lambda: world.set_of(volume.id).use == "")
+    world.cut |= {frozenset(("n0", "n2")), frozenset(("n1", "n2"))}
+    world.nodes["n0"].driver.connect(volume, "n0", "rw")
+    world.nodes["n0"].driver.disconnect(volume, "n0")
+    world.cut.clear()
+    world.nodes["n2"].driver.connect(volume, "n2", "rw")
+    guest = Guest(world, "n2", volume)
+    world.wait("the head's own node is filled", lambda: all_in(world, volume))
+    world.nodes["n2"].driver.disconnect(volume, "n2")
+    guest.end().check(replica(world, "n2", volume))

@@ -39,6 +39,7 @@ log = logging.getLogger("hedgerow.block")
 HEADS = "block.heads"
 """Name of the reconciler that is woken when something of a volume is lost."""
 _CONNECT_S = 5.0
+_ALIVE_S = 3.0
 _HEAD = "head"
 _SETTLED_S = 5.0
 MakePeers = Callable[["Control", ReplicaSite], Peers]
@@ -146,14 +147,24 @@ class Engine:
         """
         return _at_socket(self._head(volume_id).socket_path, export, contexts, 30.0)
 
-    def dial(self, node_id: str, answer: Answer, contexts: Sequence[str]) -> Nbd:
+    def dial(
+        self, node_id: str, answer: Answer, contexts: Sequence[str], timeout_s: float = 10.0
+    ) -> Nbd:
         """Open what a replica exports, here or elsewhere.
 
         Raises:
             NbdError: it cannot be reached.
         """
         host, tls = self.peers.address(node_id), self.tls if self.site.place.tls else None
-        return dial(node_id, host, answer.port, answer.export, contexts=contexts, tls=tls)
+        return dial(
+            node_id,
+            host,
+            answer.port,
+            answer.export,
+            contexts=contexts,
+            tls=tls,
+            timeout_s=timeout_s,
+        )
 
     def prepare(self) -> None:
         """Find out where replicas of this node listen, and with which certificates."""
@@ -273,7 +284,7 @@ class Engine:
         node_id = member.node_id
         try:
             answer = Answer(port=member.port, export=f"e{epoch}")
-            nbd = self.dial(node_id, answer, ())
+            nbd = self.dial(node_id, answer, (), _ALIVE_S)
         except NbdError as error:
             self._missed(volume_id, node_id, str(error))
             return
@@ -290,7 +301,7 @@ class Engine:
     def _can_serve(self, node_id: str, answer: Answer, epoch: int) -> bool:
         del epoch
         try:
-            self.dial(node_id, answer, ()).close()
+            self.dial(node_id, answer, (), _ALIVE_S).close()
         except NbdError:
             return False
         return True

@@ -134,7 +134,7 @@ class HeadProcess:
         *,
         limits: Mapping[str, int] | None = None,
         read_only: bool = False,
-        timeout_s: float = 10.0,
+        timeout_s: float = 5.0,
     ) -> None:
         """Start the head of an epoch.
 
@@ -192,6 +192,12 @@ class HeadProcess:
         """End a head of an epoch up to this one: another node takes the volume over, or this one goes on."""
         recorded = self._recorded()
         if recorded is None or recorded.epoch <= epoch:
+            self.daemon.kill()
+
+    def give_file(self) -> None:
+        """End a head that has this node's replica open; one over other nodes' replicas alone goes on."""
+        recorded = self._recorded()
+        if recorded is None or any(not member.port for member in recorded.members):
             self.daemon.kill()
 
     def close(self) -> bool:

@@ -20,6 +20,7 @@ from node.plugins.block.drivers.replicated.qmp import Qmp, QmpError, QmpLost
 from node.plugins.block.drivers.replicated.replica_process import Place, ReplicaProcess
 from node.sdk import Conflict, Frozen, NotFound, Unavailable
 
+_FENCE_S = 3.0
 _LOST = (QmpLost, QmpError, StorageDaemonError)
 
 
@@ -88,7 +89,7 @@ class ReplicaSite:
             if process.daemon.pid() is None:
                 return
             try:
-                with process.daemon.qmp() as qmp:
+                with process.daemon.qmp(_FENCE_S) as qmp:
                     process.shut(qmp)
             except _LOST:
                 process.daemon.kill()
@@ -194,7 +195,7 @@ class ReplicaSite:
             served = self.served(volume_id)
             if epoch <= max(served.fenced, served.epoch):
                 raise Conflict(f"The replica of volume {volume_id} is not one to be filled")
-            HeadProcess(self.home(volume_id), self.layers).daemon.kill()
+            HeadProcess(self.home(volume_id), self.layers).give_file()
             ReplicaProcess(self.home(volume_id), self.layers).daemon.kill()
             self.layers.remove(layers[-1])
             self.layers.make(layers, size_bytes)
@@ -278,7 +279,7 @@ class ReplicaSite:
         pid = process.daemon.pid()
         if pid is not None and pid == served.pid and served.layers == tuple(layers):
             return process, served
-        HeadProcess(self.home(volume_id), self.layers).daemon.kill()  # it may hold the file
+        HeadProcess(self.home(volume_id), self.layers).give_file()
         process.daemon.kill()
         if self.layers.size_bytes(layers[-1]) < size_bytes:
             self.layers.grow(layers[-1], size_bytes)
