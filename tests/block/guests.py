@@ -26,11 +26,10 @@ class Guest:
         self._daemon = StorageDaemon(directory, f"guest-{seed}")
         self._stop = threading.Event()
         name = f"guest-{seed}.sock"
+        client = f"server.type=unix,server.path={disk},export=vol,reconnect-delay={_HOLD_S}"
         self._daemon.start(
             [
-                "--blockdev",
-                f"driver=nbd,node-name=disk,server.type=unix,server.path={disk},export=vol,"
-                f"reconnect-delay={_HOLD_S},open-timeout=60",
+                "--blockdev", f"driver=nbd,node-name=disk,{client},open-timeout=60",
                 "--nbd-server", f"addr.type=unix,addr.path={name}",
                 "--export", "nbd,id=disk,node-name=disk,name=disk,writable=on",
             ]

@@ -13,7 +13,7 @@ from node.errors import Unavailable
 from node.plugins.block.drivers.driver import QosLimits
 from node.plugins.block.drivers.replicated.nbd import Nbd, NbdError
 from node.plugins.block.tables import Snapshot, Volume
-from tests.block.world import GIB, MIB, World
+from node.testing.block_world import GIB, MIB, World
 
 pytestmark = pytest.mark.timeout(120)
 
