@@ -9,12 +9,19 @@ from xml.etree import ElementTree as ET
 
 from node.sdk import Frozen
 
+_RECONNECT_S = 600
+"""How long a guest's requests wait for a volume whose server is gone."""
+
 
 class DiskPlan(Frozen):
     """One disk. `path` is a local file; `format` raw or qcow2."""
 
     path: str
+    """A local file, or the socket of an NBD server where `export` names what it serves."""
     target: str
+    export: str = ""
+    shared: bool = False
+    """Whether other guests write to it too."""
     format: str = "qcow2"
     device: str = "disk"
     """disk or cdrom."""
@@ -105,19 +112,41 @@ def _system(domain: ET.Element, plan: DomainPlan) -> None:
     ET.SubElement(clock, "timer", name="hpet", present="no")
 
 
-def _disk(devices: ET.Element, plan: DiskPlan) -> None:
-    disk = ET.SubElement(devices, "disk", type="file", device=plan.device)
+def disk_xml(plan: DiskPlan) -> str:
+    """Return the XML of one disk, to be plugged into a running guest."""
+    return ET.tostring(_disk(ET.Element("devices"), plan), encoding="unicode")
+
+
+def _disk(devices: ET.Element, plan: DiskPlan) -> ET.Element:
+    kind = "network" if plan.export else "file"
+    disk = ET.SubElement(devices, "disk", type=kind, device=plan.device)
     driver = ET.SubElement(disk, "driver", name="qemu", type=plan.format, cache="writeback")
     if plan.device == "disk":
         driver.set("discard", "unmap")
-    ET.SubElement(disk, "source", file=plan.path)
+    if plan.export:
+        _volume(disk, driver, plan)
+    else:
+        ET.SubElement(disk, "source", file=plan.path)
     ET.SubElement(disk, "target", dev=plan.target, bus=plan.bus)
+    if plan.shared:
+        ET.SubElement(disk, "shareable")
     if plan.read_only or plan.device == "cdrom":
         ET.SubElement(disk, "readonly")
     if plan.serial:
         _add(disk, "serial", plan.serial)
     if plan.boot_order:
         ET.SubElement(disk, "boot", order=str(plan.boot_order))
+    return disk
+
+
+def _volume(disk: ET.Element, driver: ET.Element, plan: DiskPlan) -> None:
+    """Fill in what a volume's disk has: its writes wait while its server is replaced, and stop the guest on errors."""
+    driver.set("cache", "none")
+    driver.set("error_policy", "stop")
+    driver.set("rerror_policy", "stop")
+    source = ET.SubElement(disk, "source", protocol="nbd", name=plan.export)
+    ET.SubElement(source, "host", transport="unix", socket=plan.path)
+    ET.SubElement(source, "reconnect", delay=str(_RECONNECT_S))
 
 
 def interface_xml(plan: InterfacePlan) -> str:

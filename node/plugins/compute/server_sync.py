@@ -28,7 +28,8 @@ from node.plugins.compute.server_move import leave_ops, retry_ops
 from node.plugins.compute.server_ops import job_done_ops, release_ops
 from node.plugins.compute.server_outcome import Ended, Waiting
 from node.plugins.compute.server_placement import Placer
-from node.plugins.compute.tables import Server, ServerGone
+from node.plugins.compute.server_volumes import ServerVolumes
+from node.plugins.compute.tables import Server, ServerGone, ServerVolume
 from node.sdk import AnyOp, Control, Done, Reconciler, Row, check, patch
 
 log = logging.getLogger("hedgerow.compute")
@@ -46,7 +47,7 @@ class ServerSync(Reconciler):
     """Reconciles servers; keys are their ids."""
 
     name: ClassVar[str] = "servers"
-    watches: ClassVar[tuple[type[Row], ...]] = (Server,)
+    watches: ClassVar[tuple[type[Row], ...]] = (Server, ServerVolume)
     resync_s: ClassVar[float] = 30.0
     workers: ClassVar[int] = 4
     watches_lease: ClassVar[bool] = True
@@ -58,12 +59,14 @@ class ServerSync(Reconciler):
         files: ServerFiles,
         jobs: ServerJobs,
         interfaces: ServerInterfaces,
+        volumes: ServerVolumes,
     ) -> None:
         super().__init__(control)
         self._hypervisor = hypervisor
         self._files = files
         self._jobs = jobs
         self._interfaces = interfaces
+        self._volumes = volumes
         self._section = control.config.section(HypervisorSection)
         self._strangers: set[str] = set()
 
@@ -94,7 +97,12 @@ class ServerSync(Reconciler):
 
     def affected(self, row_type: type[Row], id: str) -> Iterable[str]:
         """Return the server itself when it is this node's, or was."""
-        row = self.control.db.get(Server, id) if row_type is Server else None
+        if row_type is ServerVolume:
+            volume = self.control.db.get(ServerVolume, id)
+            if volume is None:
+                return []
+            id = volume.server_id
+        row = self.control.db.get(Server, id)
         here = row is not None and row.node_id == self.control.node_id
         return [id] if here or self._files.exists(id) else []
 
@@ -151,6 +159,7 @@ class ServerSync(Reconciler):
         now = self.control.clock.now_us()
         db = self.control.db
         ops = job_done_ops(db, server, now, have=outcome.have, power=outcome.power, job=server.job)
+        ops += self._volumes.attached_ops(server)
         fresh = db.get(Server, server.id)
         if outcome.have == "shelved_offloaded" and fresh is not None and fresh.want != "absent":
             ops = [check(fresh), *ops, *leave_ops(self.control.hook, db, fresh, now)]
@@ -203,7 +212,7 @@ class ServerSync(Reconciler):
             return self._resume(server)
         have, power = _seen(state, server.have)
         if (have, power) == (server.have, server.power):
-            return Done(again_s=self._interfaces.keep(server) if alive else None)
+            return self._keep(server, alive=alive)
         log.info(
             "server changed by itself: %s is %s", server.have, have, extra={"server": server.id}
         )
@@ -211,6 +220,13 @@ class ServerSync(Reconciler):
         return Done(
             ops=[check(server), patch(Server, server.id, have=have, power=power, updated_at=now)]
         )
+
+    def _keep(self, server: Server, *, alive: bool) -> Done:
+        """Keep a server's interfaces and volumes as they are wished."""
+        kept = self._volumes.keep(server, alive=alive)
+        again_s = self._interfaces.keep(server) if alive else None
+        waits = [one for one in (kept.again_s, again_s) if one is not None]
+        return Done(ops=kept.ops, again_s=min(waits) if waits else None)
 
     def _go_on(self, server: Server) -> Done:
         """Let a guest go on that was halted at a write for which the disk had no room, once there is some."""
@@ -250,6 +266,7 @@ class ServerSync(Reconciler):
         """Remove what there is of a server here."""
         self._hypervisor.destroy(server_id)
         self._hypervisor.undefine(server_id)
+        self._volumes.let_go(server_id)
         self._files.remove(server_id)
 
     def _remove(self, server: Server) -> Done:

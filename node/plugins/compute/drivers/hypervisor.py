@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Protocol
 
-from node.plugins.compute.domain_xml import DomainPlan, InterfacePlan
+from node.plugins.compute.domain_xml import DiskPlan, DomainPlan, InterfacePlan
 from node.sdk import Frozen, NodeError, Unavailable
 
 
@@ -86,6 +86,18 @@ class Hypervisor(Protocol):
 
     def unplug(self, server_id: str, mac: str) -> None:
         """Ask a running guest to let an interface go: it is gone when `interfaces` does not have it any more."""
+
+    def volumes(self, server_id: str) -> dict[str, int]:
+        """Return the volumes of a running guest: size in bytes, as the guest sees it, by serial."""
+
+    def plug_volume(self, server_id: str, disk: DiskPlan) -> None:
+        """Give a running guest a volume."""
+
+    def unplug_volume(self, server_id: str, serial: str) -> None:
+        """Ask a running guest to let a volume go: it is gone when `volumes` does not have it any more."""
+
+    def resize_volume(self, server_id: str, serial: str, size_bytes: int) -> None:
+        """Let a running guest see that a volume has another size."""
 
     def undefine(self, server_id: str) -> None:
         """Forget a domain that does not run, its saved memory too."""
