@@ -11,6 +11,7 @@ another thing may happen at every request. Three promises are checked after each
 from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
+import pytest
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 
@@ -117,6 +118,7 @@ class World:
                 replica.data[block] = guest[block]
             else:
                 done = False
+        self.held[node] = [one for one in self.held[node] if one[0] != block]
         if not done:
             self.held[node].append((block, guest[block]))
         if done:
@@ -421,7 +423,8 @@ class Head:
         world.heads[self._own] = (epoch, tuple(member.node_id for member in members))
 
 
-@settings(max_examples=600, deadline=None, suppress_health_check=list(HealthCheck))
+@pytest.mark.timeout(300)
+@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.data())
 def test_no_acknowledged_write_is_lost(data: st.DataObject) -> None:
     world = World(data.draw)
