@@ -62,6 +62,7 @@ class World:
         self.minority: set[str] = set()
         """Nodes that cannot commit."""
         self._lock = threading.Lock()
+        self._closed = False
         self.nodes: dict[str, Node] = {}
         self.machine = Machine(place / "state.db", self._changed)
         self.readers = Readers(place / "state.db")
@@ -121,7 +122,10 @@ class World:
             time.sleep(0.02)
 
     def close(self) -> None:
-        """End all processes."""
+        """End all processes. Harmless when repeated."""
+        if self._closed:
+            return
+        self._closed = True
         for node in self.nodes.values():
             node.runtime.stop()
             node.driver.teardown()

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -208,10 +209,38 @@ def test_the_daemon_is_killed_and_finds_its_heads_again(world: World) -> None:
     node.restart()
     with node.engine.connect(volume.id) as disk:
         disk.write(0, b"a" * 512)
-    world.wait("it watches again", lambda: len(node.engine.probes.watched(volume.id)) == 3)
+    world.wait("it watches again", lambda: len(node.engine.probes.watched(volume.id)) == 4)
     assert world.set_of(volume.id).epoch == epoch
     os.kill(replica_pid(world, "n1", volume), signal.SIGKILL)
     world.wait("the next epoch", lambda: world.set_of(volume.id).epoch > epoch)
+
+
+def test_a_replica_on_a_full_disk_is_left_out(world: World) -> None:
+    layers = world.nodes["n1"].site.layers.directory
+    layers.mkdir(parents=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", layers], check=True)
+    try:
+        volume = world.volume()
+        assert "n1" in world.set_of(volume.id).members
+        world.nodes["n0"].driver.connect(volume, "n0", "rw")
+        disk: Nbd | None = None
+        for number in range(16):
+            deadline = time.monotonic() + 30
+            while True:  # a guest with werror=stop pauses and goes on
+                try:
+                    disk = disk or world.nodes["n0"].engine.connect(volume.id)
+                    disk.write(number * MIB, b"a" * MIB)
+                    break
+                except NbdError:
+                    disk = None
+                    assert time.monotonic() < deadline
+        assert disk is not None
+        disk.close()
+        assert world.set_of(volume.id).members == ("n0", "n2")
+        world.nodes["n0"].driver.disconnect(volume, "n0")
+    finally:
+        world.close()
+        subprocess.run(["umount", "-l", layers], check=True)
 
 
 def test_snapshots_and_growth_under_writes(world: World) -> None:

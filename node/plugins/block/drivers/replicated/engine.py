@@ -11,7 +11,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from node.plugins.block.drivers.replicated.dialling import dial
-from node.plugins.block.drivers.replicated.head_process import EXPORT, PING, HeadProcess, Member
+from node.plugins.block.drivers.replicated.head_process import (
+    EVENTS,
+    EXPORT,
+    PING,
+    HeadProcess,
+    Member,
+)
 from node.plugins.block.drivers.replicated.nbd import Nbd, NbdError
 from node.plugins.block.drivers.replicated.peers import Answer, Peers, Request, ask_all
 from node.plugins.block.drivers.replicated.placing import place_of
@@ -222,7 +228,7 @@ class Engine:
                 head.listen()
                 self._watch(row, head)
             return row
-        gone = frozenset(lost & set(row.members)) - {self.control.node_id}
+        gone = frozenset(lost & set(row.members))
         # A head that died by itself is missed by a guest that goes on: it waits at the socket.
         goes_on = has_guest and bool(row.opened) and not row.clean
         try:
@@ -279,6 +285,25 @@ class Engine:
             self._missed(row.id, _HEAD, str(error))
             return
         self.probes.watch(row.id, _HEAD, ping, lambda why: self._missed(row.id, _HEAD, why))
+        if len(running.members) > 1:
+            self._listen(row.id, head, running.members)
+
+    def _listen(self, volume_id: str, head: HeadProcess, members: Sequence[Member]) -> None:
+        """Hear which replica fails requests (a full or broken disk): its guest has got an error."""
+
+        def failed(block_node: str) -> None:
+            place = block_node.removeprefix("m")
+            if place.isdigit() and int(place) < len(members):
+                self._missed(volume_id, members[int(place)].node_id, "it fails requests")
+
+        try:
+            monitor = head.daemon.qmp(_ALIVE_S, EVENTS).detach()
+        except QmpLost as error:
+            self._missed(volume_id, _HEAD, str(error))
+            return
+        self.probes.listen(
+            volume_id, EVENTS, monitor, failed, lambda why: self._missed(volume_id, _HEAD, why)
+        )
 
     def _probe(self, volume_id: str, member: Member, epoch: int) -> None:
         node_id = member.node_id

@@ -30,6 +30,8 @@ EXPORT = "vol"
 PING = "ping"
 """An export of nothing: who answers it has a main loop that runs."""
 SOCKET = "nbd.sock"
+EVENTS, COPIES = "events", "copies"
+"""Monitors of a head besides `qmp`: for who listens, and for who fills a replica."""
 TOP = "top"
 _PIDFD_GETFD = 438
 _BACKLOG = 128
@@ -64,7 +66,7 @@ class HeadProcess:
 
     def __init__(self, directory: Path, layers: Layers) -> None:
         self.directory = directory
-        self.daemon = StorageDaemon(directory, "head")
+        self.daemon = StorageDaemon(directory, "head", ("qmp", EVENTS, COPIES))
         self.tls: Path | None = None
         """Directory of the certificates for replicas of other nodes; None: plain, on loopback."""
         self._layers = layers
