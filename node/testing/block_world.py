@@ -54,7 +54,15 @@ MIB = 1 << 20
 class World:
     """The cloud. Close it."""
 
-    def __init__(self, place: Path, count: int, *, replicas: int = 3, tls: bool = True) -> None:
+    def __init__(
+        self,
+        place: Path,
+        count: int,
+        *,
+        replicas: int = 3,
+        tls: bool = True,
+        replace_after_s: int = 900,
+    ) -> None:
         self.place = place
         self.clock = SystemClock()
         self.cut: set[frozenset[str]] = set()
@@ -76,7 +84,8 @@ class World:
         for name in names:
             row = NodeRow(id=name, name=name, address="127.0.0.1", disk_gib=100)
             self.commit(insert(row))
-            self.nodes[name] = Node(self, name, BlockSection(driver="replicated", replicas=replicas))
+            section = BlockSection(replicas=replicas, replace_after_s=replace_after_s)
+            self.nodes[name] = Node(self, name, section)
         for node in self.nodes.values():
             node.runtime.start()
 

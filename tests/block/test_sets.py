@@ -12,7 +12,9 @@ import pytest
 
 from node.errors import Unavailable
 from node.plugins.block.drivers.driver import QosLimits
+from node.plugins.block.drivers.replicated.copying import Pace
 from node.plugins.block.drivers.replicated.nbd import Nbd, NbdError
+from node.plugins.block.drivers.replicated.scrub import scrub
 from node.plugins.block.tables import Snapshot, Volume
 from node.testing.block_world import GIB, MIB, World
 
@@ -339,3 +341,46 @@ def test_the_node_that_uses_a_volume_gets_a_replica(world: World) -> None:
     world.wait("the head's own node is filled", lambda: all_in(world, volume))
     world.nodes["n2"].driver.disconnect(volume, "n2")
     guest.end().check(replica(world, "n2", volume))
+
+
+def test_a_replica_with_wrong_blocks_is_found_and_filled_anew(world: World) -> None:
+    volume = world.volume()
+    engine = world.nodes["n0"].engine
+    world.nodes["n0"].driver.connect(volume, "n0", "rw")
+    guest = Guest(world, "n0", volume)
+    world.wait("writes", lambda: min(guest.acked) > 0)
+    assert scrub(engine, volume.id, Pace()) == "", "a write under way is no difference"
+    path = world.nodes["n2"].site.layers.path(world.set_of(volume.id).layers[0])
+    with path.open("r+b") as file:
+        file.seek(200 * 4096)
+        file.write(b"\x55" * 4096)
+    assert "1 blocks of the replicas differ" in scrub(engine, volume.id, Pace())
+    world.wait("it comes back", lambda: all_in(world, volume))
+    assert scrub(engine, volume.id, Pace()) == ""
+    world.nodes["n0"].driver.disconnect(volume, "n0")
+    guest.end().check(replica(world, "n2", volume))
+    assert replica(world, "n2", volume)[200 * 4096 :][:4096] == bytes(4096)
+
+
+def test_a_replica_of_a_node_that_stays_away_is_made_elsewhere(place: Path) -> None:
+    made = World(place, 3, replicas=2, replace_after_s=0)
+    try:
+        volume = made.volume()
+        first, second = made.set_of(volume.id).members
+        (third,) = set(made.nodes) - {first, second}
+        made.nodes[first].driver.connect(volume, first, "rw")
+        with made.nodes[first].engine.connect(volume.id) as disk:
+            disk.write(0, b"a" * 4096)
+            disk.flush()
+        made.cut |= {frozenset((second, other)) for other in (first, third)}
+        made.down(second)
+        os.kill(replica_pid(made, second, volume), signal.SIGKILL)
+        made.wait("it is elsewhere", lambda: made.set_of(volume.id).members == (first, third))
+        assert set(made.set_of(volume.id).wanted) == {first, third}
+        made.nodes[first].driver.disconnect(volume, first)
+        assert replica(made, third, volume)[:4096] == b"a" * 4096
+        made.down(second, is_down=False)
+        gone = made.nodes[second].site.layers
+        made.wait("what is left over goes", lambda: not gone.names())
+    finally:
+        made.close()

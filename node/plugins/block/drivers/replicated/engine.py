@@ -107,6 +107,26 @@ class Engine:
             ask_all(others, lambda node: self.peers.ask(node, "close", volume_id, request))
             self._commit(row, head_node="", use="", clean=clean, read_only=False)
 
+    @contextlib.contextmanager
+    def in_use(self, volume_id: str) -> Iterator[None]:
+        """Do something with a volume through its head: the one that runs here, or one for as long as this takes.
+
+        Raises:
+            as `open`.
+        """
+        row = self.control.db.get(VolumeSet, volume_id)
+        if row is not None and row.head_node == self.control.node_id:
+            yield
+            return
+        self.open(volume_id, "upkeep")
+        try:
+            yield
+        finally:
+            with self.locked(volume_id):
+                row = self.control.db.get(VolumeSet, volume_id)
+                if row is not None and row.use == "upkeep":  # else a guest came meanwhile
+                    self.close(volume_id)
+
     def tend(self, volume_id: str) -> VolumeSet | None:
         """Make a volume that this node uses as its row says, without those replicas that were lost."""
         with self.locked(volume_id):
