@@ -43,8 +43,8 @@ from node.sdk import (
     patch,
 )
 
-SERVICE = "hedgerow.backup"
-"""What an exported record says that it is of."""
+SERVICE = "cinder.backup.drivers.hedgerow.HedgerowBackupDriver"
+"""What an exported record says that it is of, in the form of Cinder's drivers."""
 _STATUSES = ("available", "error", "creating", "deleting", "error_deleting", "restoring")
 _SORT: Mapping[str, Callable[[Backup], Any]] = {
     "id": lambda row: row.id,
@@ -241,6 +241,9 @@ def create(ctx: Context) -> Reply:
             zone="nova",
             size_gib=volume.size_gib,
             metadata=texts(new.metadata or {}),
+            volume_metadata=volume.metadata,
+            image_metadata=volume.image_metadata,
+            bootable=volume.bootable,
             data_at=ctx.now(),
         )
         amounts = {"backups": 1, "backup_gigabytes": volume.size_gib}

@@ -101,7 +101,7 @@ class ServerSync(Reconciler):
             volume = self.control.db.get(ServerVolume, id)
             if volume is None:
                 return []
-            id = volume.server_id
+            return self.affected(Server, volume.server_id)
         row = self.control.db.get(Server, id)
         here = row is not None and row.node_id == self.control.node_id
         return [id] if here or self._files.exists(id) else []
