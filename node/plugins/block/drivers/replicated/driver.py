@@ -326,7 +326,9 @@ class ReplicatedDriver:
         layers = (*frozen.layers, layer_name(volume.id, is_overlay=True))
         size = max(volume.size_gib * GIB, frozen.size_bytes)
         members = frozen.members
-        self._made(volume.id, layers, size, members, members, check(frozen))
+        nodes = self.control.db.rows(NodeRow)
+        wanted = homes(nodes, max(self.section.replicas, len(members)), members[0], members)
+        self._made(volume.id, layers, size, members, wanted, check(frozen))
 
     def _freeze(self, volume_id: str, frozen_id: str) -> None:
         if self.control.db.get(FrozenSet, frozen_id) is not None:
