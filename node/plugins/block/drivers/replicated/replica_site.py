@@ -86,8 +86,8 @@ class ReplicaSite:
                 served = self._save(volume_id, msgspec.structs.replace(served, fenced=epoch))
             HeadProcess(self.home(volume_id), self.layers).shut_out(epoch)
             process = ReplicaProcess(self.home(volume_id), self.layers)
-            if process.daemon.pid() is None:
-                return
+            if process.daemon.pid() is None or served.epoch > epoch:
+                return  # nobody is served, or a newer epoch: who asks knows old rows
             try:
                 with process.daemon.qmp(_FENCE_S) as qmp:
                     process.shut(qmp)
@@ -142,6 +142,8 @@ class ReplicaSite:
         """
         with self._locked(volume_id):
             served = self._may_serve(volume_id, epoch, layers)
+            if epoch <= served.epoch:
+                raise Conflict(f"Epoch {epoch} of volume {volume_id} has begun")
             size_bytes = self.layers.size_bytes(layers[-1])
             process, served = self._running(volume_id, served, layers, size_bytes, 0)
             name = f"gap-{epoch}"
