@@ -356,7 +356,7 @@ class Peers:
             head = world.heads[node_id]
             if head is not None and head[0] <= request.epoch:
                 world.heads[node_id] = None
-        elif request.epoch <= replica.fenced:
+        elif request.epoch <= replica.fenced or request.epoch < replica.last:
             raise Conflict("that epoch is over")
         elif verb == "serve":
             replica.serving, replica.last = f"e{request.epoch}", request.epoch

@@ -265,10 +265,9 @@ class ReplicaSite:
 
     def _may_serve(self, volume_id: str, epoch: int, layers: Sequence[str]) -> Served:
         served = self.served(volume_id)
-        if epoch <= served.fenced:
-            raise Conflict(
-                f"Epoch {epoch} of volume {volume_id} is over: {served.fenced} is fenced"
-            )
+        if epoch <= served.fenced or epoch < served.epoch:
+            over = max(served.fenced, served.epoch - 1)
+            raise Conflict(f"Epoch {epoch} of volume {volume_id} is over, as is {over}")
         if lost := self.layers.missing(layers):
             raise NotFound(f"Layer {lost[0]} of volume {volume_id} is not on this node")
         return served
