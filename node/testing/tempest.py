@@ -69,7 +69,7 @@ class Tempest:
         return {
             "DEFAULT": {"log_file": "tempest.log"},
             "oslo_concurrency": {"lock_path": str(self._workspace / "locks")},
-            "service_available": {"cinder": "false", "swift": "false", "horizon": "false"},
+            "service_available": {"swift": "false", "horizon": "false"},
             "auth": {
                 "use_dynamic_credentials": "true",
                 "admin_username": "admin",
@@ -107,6 +107,8 @@ class Tempest:
                 "floating_ips": "true",
             },
             "image-feature-enabled": {"import_image": "true"},
+            "volume": {"min_microversion": "3.0", "max_microversion": "latest"},
+            "volume-feature-enabled": {"extend_attached_volume": "true"},
             "validation": {
                 "run_validation": "true",
                 "connect_method": "floating",

@@ -60,8 +60,8 @@ class DomainPlan(Frozen):
     version: str = "1"
 
 
-def domain_xml(plan: DomainPlan) -> str:
-    """Return the XML that defines a domain."""
+def domain_xml(plan: DomainPlan, *, reconnects: bool = True) -> str:
+    """Return the XML that defines a domain; `reconnects` says whether libvirt knows of delays of NBD (9.1 does)."""
     domain = ET.Element("domain", type=plan.virt_type)
     _add(domain, "name", plan.name)
     _add(domain, "uuid", plan.server_id)
@@ -72,7 +72,7 @@ def domain_xml(plan: DomainPlan) -> str:
         _add(domain, f"on_{event}", action)
     devices = ET.SubElement(domain, "devices")
     for disk in plan.disks:
-        _disk(devices, disk)
+        _disk(devices, disk, reconnects=reconnects)
     for interface in plan.interfaces:
         _interface(devices, interface)
     _console(devices, plan.console_log)
@@ -112,19 +112,20 @@ def _system(domain: ET.Element, plan: DomainPlan) -> None:
     ET.SubElement(clock, "timer", name="hpet", present="no")
 
 
-def disk_xml(plan: DiskPlan) -> str:
+def disk_xml(plan: DiskPlan, *, reconnects: bool = True) -> str:
     """Return the XML of one disk, to be plugged into a running guest."""
-    return ET.tostring(_disk(ET.Element("devices"), plan), encoding="unicode")
+    disk = _disk(ET.Element("devices"), plan, reconnects=reconnects)
+    return ET.tostring(disk, encoding="unicode")
 
 
-def _disk(devices: ET.Element, plan: DiskPlan) -> ET.Element:
+def _disk(devices: ET.Element, plan: DiskPlan, *, reconnects: bool) -> ET.Element:
     kind = "network" if plan.export else "file"
     disk = ET.SubElement(devices, "disk", type=kind, device=plan.device)
     driver = ET.SubElement(disk, "driver", name="qemu", type=plan.format, cache="writeback")
     if plan.device == "disk":
         driver.set("discard", "unmap")
     if plan.export:
-        _volume(disk, driver, plan)
+        _volume(disk, driver, plan, reconnects=reconnects)
     else:
         ET.SubElement(disk, "source", file=plan.path)
     ET.SubElement(disk, "target", dev=plan.target, bus=plan.bus)
@@ -139,14 +140,18 @@ def _disk(devices: ET.Element, plan: DiskPlan) -> ET.Element:
     return disk
 
 
-def _volume(disk: ET.Element, driver: ET.Element, plan: DiskPlan) -> None:
-    """Fill in what a volume's disk has: its writes wait while its server is replaced, and stop the guest on errors."""
+def _volume(disk: ET.Element, driver: ET.Element, plan: DiskPlan, *, reconnects: bool) -> None:
+    """Fill in what a volume's disk has: writes wait while its server is replaced.
+
+    Where they cannot wait in QEMU (an older libvirt), the error stops the guest, and it is let go on at once.
+    """
     driver.set("cache", "none")
     driver.set("error_policy", "stop")
     driver.set("rerror_policy", "stop")
     source = ET.SubElement(disk, "source", protocol="nbd", name=plan.export)
     ET.SubElement(source, "host", transport="unix", socket=plan.path)
-    ET.SubElement(source, "reconnect", delay=str(_RECONNECT_S))
+    if reconnects:
+        ET.SubElement(source, "reconnect", delay=str(_RECONNECT_S))
 
 
 def interface_xml(plan: InterfacePlan) -> str:

@@ -13,7 +13,7 @@ from node.plugins.compute.domain_xml import DiskPlan
 from node.plugins.compute.drivers.hypervisor import Hypervisor, HypervisorRefused
 from node.plugins.compute.server_files import ServerFiles
 from node.plugins.compute.server_volume_ops import root_of, volumes_of_server
-from node.plugins.compute.tables import Server, ServerVolume
+from node.plugins.compute.tables import ActionEvent, Server, ServerAction, ServerVolume
 from node.sdk import (
     AnyOp,
     Conflict,
@@ -23,6 +23,7 @@ from node.sdk import (
     Unavailable,
     check,
     delete,
+    insert,
     patch,
     volumes_of,
 )
@@ -151,7 +152,32 @@ class ServerVolumes:
             except HypervisorRefused as error:
                 log.info("the guest does not see the new size yet: %s", error.message)
                 return Kept(again_s=_ASK_AGAIN_S)
+            return Kept(ops=(*self._reported(row), insert(self._grown(server))))
         return Kept(ops=self._reported(row))
+
+    def _grown(self, server: Server) -> ServerAction:
+        """Return the record that a guest sees that its volume grew."""
+        now = self._control.clock.now_us()
+        event = ActionEvent(
+            name="compute_extend_volume",
+            start_at=now,
+            finish_at=now,
+            result="Success",
+            node_id=self._control.node_id,
+        )
+        return ServerAction(
+            id=self._control.ids.uuid(),
+            created_at=now,
+            updated_at=now,
+            server_id=server.id,
+            action="extend_volume",
+            request_id=self._control.ids.request_id(),
+            user_id=server.user_id,
+            project_id=server.project_id,
+            start_at=now,
+            finish_at=now,
+            events=[event],
+        )
 
     def _put_in(self, server: Server, row: ServerVolume) -> Kept:
         try:

@@ -5,10 +5,13 @@ from typing import Any
 from xml.etree import ElementTree as ET
 
 import libvirt
+import libvirt_qemu
 
 from node.plugins.compute.domain_xml import DiskPlan, InterfacePlan, disk_xml, interface_xml
 
 _LIVE = libvirt.VIR_DOMAIN_AFFECT_LIVE
+RECONNECTS = libvirt.getVersion() >= 9_001_000
+"""Whether libvirt knows how long NBD requests may wait for another connection."""
 
 
 def interfaces(domain: Any) -> dict[str, str]:
@@ -39,7 +42,7 @@ def volumes(domain: Any) -> dict[str, int]:
 def plug_volume(domain: Any, plan: DiskPlan) -> None:
     """Plug a volume in, unless it is."""
     if all(serial != plan.serial for serial, _target, _element in _volumes(domain)):
-        domain.attachDeviceFlags(disk_xml(plan), _LIVE)
+        domain.attachDeviceFlags(disk_xml(plan, reconnects=RECONNECTS), _LIVE)
 
 
 def unplug_volume(domain: Any, serial: str) -> None:
@@ -52,9 +55,22 @@ def unplug_volume(domain: Any, serial: str) -> None:
 
 def resize_volume(domain: Any, serial: str, size_bytes: int) -> None:
     """Have QEMU look at a volume's size again."""
-    for found, target, _element in _volumes(domain):
+    for found, target, element in _volumes(domain):
         if found == serial:
+            _reconnect(domain, element)
             domain.blockResize(target, size_bytes, libvirt.VIR_DOMAIN_BLOCK_RESIZE_BYTES)
+
+
+def _reconnect(domain: Any, element: ET.Element) -> None:
+    """Have QEMU read from a disk: it sees only then that its server was replaced, and connects to the new one."""
+    alias = element.find("alias")
+    name = alias.get("name", "") if alias is not None else ""
+    if not name.replace("-", "").isalnum():
+        return
+    for _attempt in range(2):  # the first one may find the old connection broken
+        with contextlib.suppress(libvirt.libvirtError):
+            flags = libvirt_qemu.VIR_DOMAIN_QEMU_MONITOR_COMMAND_HMP
+            libvirt_qemu.qemuMonitorCommand(domain, f'qemu-io -d {name} "read 0 512"', flags)
 
 
 def _volumes(domain: Any) -> list[tuple[str, str, ET.Element]]:

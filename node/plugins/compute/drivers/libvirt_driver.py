@@ -95,7 +95,7 @@ class LibvirtHypervisor:
 
     def define(self, plan: DomainPlan) -> None:
         """Store a domain that is not running."""
-        xml = domain_xml(plan)
+        xml = domain_xml(plan, reconnects=libvirt_devices.RECONNECTS)
         self._call("define", lambda c: c.defineXMLFlags(xml, libvirt.VIR_DOMAIN_DEFINE_VALIDATE))
 
     def start(self, server_id: str) -> None:
