@@ -123,6 +123,8 @@ class StorageDaemon:
                 if handle >= 0:
                     os.close(handle)
         self.pid_file.unlink(missing_ok=True)
+        for name in self._monitors:
+            (self.directory / f"{self.role}.{name}").unlink(missing_ok=True)
 
     def end(self, patience_s: float = 3.0) -> bool:
         """Let it finish what it accepted and end; one that takes longer is killed. Say whether it ended by itself.
