@@ -185,10 +185,18 @@ class Context:
         return Micros(self.clock.now_us())
 
     def ask(
-        self, method: str, path: str, *, params: Mapping[str, Any] | None = None, json: Any = None
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, Any] | None = None,
+        json: Any = None,
+        content_type: str = "application/json",
     ) -> InnerAnswer:
         """Ask another service of this cloud with the caller's token; `path` is whole, `/network/v2.0/ports`."""
-        return inner.ask(self.app, self.base_url, self.auth_token, method, path, params, json)
+        return inner.ask(
+            self.app, self.base_url, self.auth_token, method, path, params, json, content_type
+        )
 
     def param(self, name: str, default: str | None = None) -> str | None:
         """Return the first value of a query parameter."""

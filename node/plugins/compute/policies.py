@@ -120,6 +120,7 @@ _MEMBERS = (
     "os-deferred-delete:force",
     "os-deferred-delete:restore",
     "os-console-output",
+    "os-create-backup",
     "os-remote-consoles",
     "os-security-groups:add",
     "os-security-groups:remove",
@@ -179,5 +180,6 @@ POLICIES: Mapping[str, str] = MappingProxyType(
         "os_compute_api:os-security-groups:proxy": "@",
         "os_compute_api:os-floating-ips:proxy": "@",
         "os_compute_api:extensions": "@",
+        "os_compute_api:image-metadata": "@",
     }
 )

@@ -172,6 +172,9 @@ RULES: Mapping[str, ActionRule] = MappingProxyType(
         "snapshot": ActionRule(
             name="createImage", states=_CHANGEABLE, kind="snapshot", action="createImage"
         ),
+        "backup": ActionRule(
+            name="createBackup", states=_CHANGEABLE, kind="snapshot", action="createBackup"
+        ),
         "resize": ActionRule(
             name="resize", states=frozenset({"active", "stopped"}), kind="resize", action="resize"
         ),
