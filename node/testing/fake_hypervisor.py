@@ -83,6 +83,10 @@ class FakeHypervisor:
         """Thaw a guest."""
         self._do("unpause", server_id, lambda: self._set(server_id, DomainState(power="running")))
 
+    def interrupt(self, server_id: str) -> None:
+        """Take note of an NMI."""
+        self._do("interrupt", server_id, lambda: None)
+
     def save(self, server_id: str) -> None:
         """Save a guest's memory."""
         self._do("save", server_id, lambda: self.power_off(server_id, "saved"))

@@ -75,6 +75,7 @@ class ServerJobs:
             "unpause": self._unpause,
             "suspend": self._suspend,
             "resume": self.boot,
+            "crash_dump": self._crash_dump,
         }
 
     def work(self, server: Server) -> Outcome:
@@ -208,6 +209,11 @@ class ServerJobs:
             self._must_run(server)
             self._hypervisor.save(server.id)
         return Ended(have="suspended", power=4)
+
+    def _crash_dump(self, server: Server) -> Outcome:
+        self._must_run(server)
+        self._hypervisor.interrupt(server.id)
+        return Ended(have=server.have, power=server.power)
 
     def shut_down(self, server: Server) -> Waiting | None:
         """Ask the guest to switch itself off, in the end make it; None once it is off."""

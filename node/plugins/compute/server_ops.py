@@ -28,6 +28,7 @@ EVENTS = {
     "rebuild": "compute_rebuild_instance",
     "evacuate": "compute_rebuild_instance",
     "createImage": "compute_snapshot_instance",
+    "createBackup": "compute_backup_instance",
     "resize": "compute_finish_resize",
     "migrate": "compute_finish_resize",
     "confirmResize": "compute_confirm_resize",

@@ -76,6 +76,9 @@ class Hypervisor(Protocol):
     def unpause(self, server_id: str) -> None:
         """Thaw a paused guest."""
 
+    def interrupt(self, server_id: str) -> None:
+        """Send a running guest an NMI, at which it may dump its memory."""
+
     def save(self, server_id: str) -> None:
         """Write the guest's memory to disk and end its process."""
 

@@ -137,6 +137,10 @@ class LibvirtHypervisor:
         """Thaw a paused guest."""
         self._domain("unpause", server_id, _when_active(_resume))
 
+    def interrupt(self, server_id: str) -> None:
+        """Send a running guest an NMI."""
+        self._domain("interrupt", server_id, _when_active(lambda d: d.injectNMI(0)))
+
     def save(self, server_id: str) -> None:
         """Write the guest's memory to disk and end its process."""
         self._domain("save", server_id, _when_active(lambda d: d.managedSave(0)), _SAVE_S)
