@@ -11,7 +11,7 @@ import pytest
 
 from node.cluster.settings import RaftSettings
 from node.drill.campaign import Plan, run
-from tests.probe.rows_site import rows_site
+from tests.probe.rows_site import SPARES, rows_site
 
 pytestmark = [
     pytest.mark.probe, pytest.mark.netns, pytest.mark.root, pytest.mark.slow,
@@ -33,7 +33,8 @@ SETTINGS = RaftSettings(
 @pytest.mark.timeout(SECONDS + 400)
 def test_bare_logs_under_fire_lose_nothing(tmp_path: Path) -> None:
     said: list[str] = []
-    with rows_site(tmp_path, NODES, SETTINGS, disk_mib=256 + 8 * BALLAST_MIB) as site:
+    spares = max(SPARES, int(SECONDS / 10))
+    with rows_site(tmp_path, NODES, SETTINGS, disk_mib=256 + 8 * BALLAST_MIB, spares=spares) as site:
         plan = Plan(seed=SEED, seconds=SECONDS, clients=8, ballast_mib=BALLAST_MIB, faults=KINDS)
         report = run(site, plan, said.append, tmp_path / "history.jsonl")
         ended = site.ended()
