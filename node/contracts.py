@@ -5,9 +5,13 @@ Plugins never import each other; these Structs are the whole of what they share.
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from node.types import Frozen
+
+if TYPE_CHECKING:
+    from node.control.reconciler import Control
+    from node.state.reader import Reader
 
 
 class PortWish(Frozen):
@@ -112,13 +116,14 @@ class ImageFacts(Frozen):
     min_ram_mib: int
     project_id: str
     visibility: str
+    checksum: str = ""
     properties: dict[str, str] = {}
     members: tuple[str, ...] = ()
     """Projects that a shared image is offered to."""
 
 
 class ImageChange(Frozen):
-    """What `image_change` is to do."""
+    """What `Images.change` is to do."""
 
     path: Path | None = None
     """A local file, a copy of which becomes the image's data; None: delete the image."""
@@ -135,3 +140,49 @@ class ImageSource(Frozen):
     virtual_size_bytes: int
     release: Callable[[], None]
     """Call when the file is no longer read. Who needs it for longer (an overlay) makes a hard link first."""
+
+
+class Images(Protocol):
+    """The images of this cloud: what the hook `images` returns. Stateless; any thread may use it."""
+
+    def facts(self, db: "Reader", image_id: str) -> ImageFacts | None:
+        """Return what is to be known of an image before it is used; None: there is none."""
+
+    def open(self, control: "Control", image_id: str) -> ImageSource | None:
+        """Return a local file with the image's data, kept until released; None: there is no active image.
+
+        Raises:
+            NotFound: no node has the data.
+            Unavailable: 503, it is on its way from another node: ask again soon.
+        """
+
+    def change(self, control: "Control", image_id: str, change: ImageChange) -> bool:
+        """Give a registered image its data, or delete it.
+
+        True when there is nothing more to do: it was done, or the image was deleted meanwhile.
+        """
+
+
+class NoImages:
+    """Images of a cloud without an image service."""
+
+    def facts(self, db: "Reader", image_id: str) -> ImageFacts | None:
+        """Return None."""
+        del db, image_id
+        return None
+
+    def open(self, control: "Control", image_id: str) -> ImageSource | None:
+        """Return None."""
+        del control, image_id
+        return None
+
+    def change(self, control: "Control", image_id: str, change: ImageChange) -> bool:
+        """Return that there is nothing to do."""
+        del control, image_id, change
+        return True
+
+
+def images_of(hook: Any) -> Images:
+    """Return the images of the cloud whose hooks these are: `ctx.hook` or `control.hook`."""
+    found: Images | None = hook.images()
+    return found or NoImages()

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 
 if TYPE_CHECKING:
-
     import click
 
-    from node.api.context import Context, Token
+    from node.api.context import AccessKey, Context, Token
     from node.api.route import Service
     from node.config import Config
     from node.control.placement import NodeRow, PlacementRequest
@@ -80,8 +79,11 @@ def metrics(control: "Control") -> Mapping[str, float]:  # type: ignore[empty-bo
 
 
 @hookspec(firstresult=True)
-def token_verify(db: "Reader", token: str, now_us: int) -> "Token | None":
-    """Return who a token stands for, or None when it is not valid. Called for each request (cached for seconds)."""
+def token_verify(db: "Reader", token: "str | AccessKey", now_us: int) -> "Token | None":
+    """Return who a token stands for, or None when it is not valid. Called for each request (cached for seconds).
+
+    Asked with an AccessKey by services that check signatures, it returns a KeyToken with the key's secret.
+    """
 
 
 @hookspec(firstresult=True)
@@ -119,24 +121,13 @@ def metadata_of(db: "Reader", hook: Any, server_id: str) -> Any:
 
 
 @hookspec(firstresult=True)
-def image_open(control: "Control", image_id: str) -> Any:
-    """Return an ImageSource (see node.contracts): a local file with the image's data, kept until released.
-
-    Raises NotFound where no node has the data, Unavailable while it is on its way from another node: ask again soon.
-    """
+def images() -> Any:
+    """Return the images of this cloud: an Images (see node.contracts)."""
 
 
 @hookspec(firstresult=True)
-def image_change(control: "Control", image_id: str, change: Any) -> bool | None:
-    """Carry out an ImageChange (see node.contracts): give a registered image its data, or delete it.
-
-    True when there is nothing more to do: it was done, or the image was deleted meanwhile.
-    """
-
-
-@hookspec(firstresult=True)
-def image_facts(db: "Reader", image_id: str) -> Any:
-    """Return ImageFacts (see node.contracts) of an image row, or None."""
+def volumes() -> Any:
+    """Return the volumes of this cloud: a Volumes (see node.volume_contract)."""
 
 
 @hookspec

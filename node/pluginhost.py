@@ -32,14 +32,15 @@ BUILTIN = (
     "node.plugins.image",
     "node.plugins.network",
     "node.plugins.compute",
+    "node.plugins.object",
+    "node.plugins.block",
 )
 
 
 _MAPPINGS = frozenset({"config_sections", "node_facts", "metrics"})
 _LISTS = frozenset({"row_types", "services", "reconcilers", "seed_rows", "health"})
 _BETWEEN_PLUGINS = (
-    "token_verify", "port_plan", "port_bind", "port_states", "metadata_of", "image_open",
-    "image_change", "image_facts",
+    "token_verify", "port_plan", "port_bind", "port_states", "metadata_of", "images", "volumes",
     "placement_filter", "placement_weigh", "cli",
 )  # fmt: skip
 """Hooks that requests and other plugins call straight: what goes wrong in a stranger's must not be theirs."""

@@ -1,25 +1,38 @@
 """The product's public surface: everything that a plugin may import, re-exported."""
 
-from node.api.context import Context, Token
+from node.api.context import AccessKey, Context, KeyToken, Token
 from node.api.inner import InnerAnswer
+from node.api.receiving import FileSink, Received, receive
 from node.api.route import Microversions, Reply, Route, Service
-from node.clock import Clock, iso_utc, parse_iso
+from node.clock import Clock, SystemClock, iso_utc, parse_iso
 from node.cluster.operator import Operator, operator
-from node.config import ApiSection, Config, NodeSection
+from node.config import ApiSection, ClusterSection, Config, NodeSection
 from node.contracts import (
     FixedIp,
     ImageChange,
     ImageFacts,
+    Images,
     ImageSource,
+    NoImages,
     PortPlan,
     PortRequest,
     PortState,
     PortWish,
     ServerMetadata,
+    images_of,
 )
 from node.control.placement import NodeRow, PlacementRequest, choose
 from node.control.reconciler import Control, Done, Reconciler
-from node.data_port import DataAnswer, DataPort, NoDataPort
+from node.data_port import (
+    DataAnswer,
+    DataPort,
+    DataUpload,
+    NoDataPort,
+    NodeTls,
+    Place,
+    TlsDataPort,
+    common_name,
+)
 from node.errors import (
     BadRequest,
     ClientGone,
@@ -62,15 +75,31 @@ from node.state.txn import (
     put,
 )
 from node.types import Frozen, Micros, NodeId
+from node.volume_contract import (
+    AttachmentState,
+    AttachWish,
+    NoVolumes,
+    VolumeFacts,
+    VolumeLink,
+    VolumePlan,
+    Volumes,
+    VolumeSnapshotFacts,
+    VolumeWish,
+    volumes_of,
+)
 
 __all__ = [
+    "AccessKey",
     "AnyOp",
     "ApiSection",
     "Applied",
+    "AttachWish",
+    "AttachmentState",
     "BadRequest",
     "Check",
     "ClientGone",
     "Clock",
+    "ClusterSection",
     "Config",
     "Conflict",
     "Context",
@@ -78,9 +107,11 @@ __all__ = [
     "Count",
     "DataAnswer",
     "DataPort",
+    "DataUpload",
     "Delete",
     "DiskFull",
     "Done",
+    "FileSink",
     "FixedIp",
     "Forbidden",
     "Frozen",
@@ -89,23 +120,29 @@ __all__ = [
     "ImageChange",
     "ImageFacts",
     "ImageSource",
+    "Images",
     "InnerAnswer",
     "Insert",
+    "KeyToken",
     "LengthRequired",
     "MethodNotAllowed",
     "Micros",
     "Microversions",
     "NoDataPort",
+    "NoImages",
+    "NoVolumes",
     "NodeError",
     "NodeId",
     "NodeRow",
     "NodeSection",
+    "NodeTls",
     "NotAcceptable",
     "NotFound",
     "NotImplementedHere",
     "Operator",
     "OverQuota",
     "Patch",
+    "Place",
     "PlacementRequest",
     "PortPlan",
     "PortRequest",
@@ -115,6 +152,7 @@ __all__ = [
     "Put",
     "RangeNotSatisfiable",
     "Reader",
+    "Received",
     "Reconciler",
     "Refused",
     "Reply",
@@ -123,20 +161,32 @@ __all__ = [
     "Row",
     "ServerMetadata",
     "Service",
+    "SystemClock",
     "Table",
+    "TlsDataPort",
     "Token",
     "TooLarge",
     "Unauthorized",
     "Unavailable",
     "UnsupportedMediaType",
+    "VolumeFacts",
+    "VolumeLink",
+    "VolumePlan",
+    "VolumeSnapshotFacts",
+    "VolumeWish",
+    "Volumes",
     "check",
     "choose",
+    "common_name",
     "delete",
     "hookimpl",
+    "images_of",
     "insert",
     "iso_utc",
     "operator",
     "parse_iso",
     "patch",
     "put",
+    "receive",
+    "volumes_of",
 ]

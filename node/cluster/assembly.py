@@ -26,6 +26,7 @@ from node.cluster.membership import Controller, MembershipRules, remove
 from node.cluster.peers import PeerNetwork
 from node.cluster.recover import Later, epoch_of, write_later
 from node.cluster.relief import Relief
+from node.cluster.roster import member_row
 from node.cluster.rpc import Rpc
 from node.cluster.snapshot import Copies
 from node.cluster.standing import LogStanding, Standing
@@ -275,7 +276,7 @@ class Assembly:
 
     def _is_member(self, node_id: str, fingerprint: str) -> bool:
         db = self._readers.reader()
-        row = db.get(NodeRow, node_id)
+        row = member_row(db, node_id)
         if row is not None:
             return row.fingerprint == fingerprint
         # Who has not read of its own admission yet cannot know the others: there the CA vouches for them.

@@ -24,6 +24,7 @@ from node.cluster.join import Acquaintance, Turned, knock
 from node.cluster.join_messages import (
     Admitted,
     Join,
+    JoinWitness,
     Member,
     MemberSays,
     Refusal,
@@ -76,11 +77,14 @@ class Formation:
         trust: Trust,
         peers: PeerNetwork,
         book: AddressBook,
-        door: Door,
+        door: Door | None,
         clock: Clock,
         ids: Ids,
     ) -> None:
-        """Take what is needed; nothing is read and nobody is answered before `run`."""
+        """Take what is needed; nothing is read and nobody is answered before `run`.
+
+        Without a door this is a witness: it founds nothing.
+        """
         self._config = config
         self._section = config.section(ClusterSection)
         self._node_id = node_id
@@ -147,6 +151,10 @@ class Formation:
     def _prepare(self) -> None:
         self._token = self.token()
         self._seeds = seeds_of(self._section)
+        if self._door is None:
+            if self._token is None:
+                raise BadRequest("A witness joins with a token only: set [cluster] token_file")
+            return
         has_voice = self._token is not None and self._token.has_voice(name_of(self._config))
         if self._token is not None and has_voice:
             vows = VowFile(self._config.state_dir)
@@ -233,7 +241,7 @@ class Formation:
 
     def _join(self, address: Address, one: Acquaintance) -> Membership | None:
         try:
-            answer = one.ask(Join())
+            answer = one.ask(JoinWitness() if self._door is None else Join())
         except NodeError as error:
             self._drop(address, error)
             return None

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from pysyncobj.journal import Journal
 
+import node.cluster.undamaged  # noqa: F401 - see there
 from node.cluster.catchup import LogStart
 from node.cluster.log_file import (
     Entry,

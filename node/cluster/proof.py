@@ -68,6 +68,7 @@ class Claim(Frozen):
     api_port: int = 0
     failure_domain: str = ""
     version: str = ""
+    feature_level: int = 1
 
 
 class Prove(Frozen, tag="prove"):

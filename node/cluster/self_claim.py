@@ -5,6 +5,7 @@ import socket
 
 from node import __version__
 from node.cluster.address import own_address
+from node.cluster.features import FEATURE_LEVEL
 from node.cluster.peers import Address
 from node.cluster.proof import Claim
 from node.cluster.trust import Trust
@@ -30,6 +31,7 @@ def claim_of(config: Config, node_id: str, trust: Trust) -> Claim:
         api_port=config.section(ApiSection).port,
         failure_domain=section.failure_domain,
         version=__version__,
+        feature_level=FEATURE_LEVEL,
     )
 
 

@@ -38,7 +38,7 @@ class Control(ABC):
     clock: Clock
     ids: Ids
     hook: Any
-    """Call other plugins: `control.hook.image_open(...)`."""
+    """Call other plugins: `control.hook.port_states(...)`."""
     data_port: DataPort = NoDataPort()
     """The way to bulk data of other nodes."""
 
@@ -93,6 +93,14 @@ class Reconciler(ABC):
 
     def world(self) -> Mapping[str, Sequence[str]]:
         """Return what this made of the machine, by kind (domains, bridges, …): what `hedgerow debug world` lists."""
+        return {}
+
+    def tell(self, key: str) -> Mapping[str, Any]:
+        """Return what is known of a key's thing now, for a handler that asks (`Context.tell`); empty: nothing.
+
+        Must answer within seconds and change nothing.
+        """
+        del key
         return {}
 
     @abstractmethod

@@ -111,7 +111,9 @@ class Place:
             text = (
                 "# Made by `hedgerow lab`; change it as you like, it is not written again.\n"
                 f"[node]\nname = {socket.gethostname()}\nstate_dir = {self.state}\n\n"
-                f"[api]\nlisten = 127.0.0.1\nport = {choice.port}\nplain_port = {choice.plain_port}\n"
+                f"[api]\nlisten = 127.0.0.1\nport = {choice.port}\nplain_port = {choice.plain_port}\n\n"
+                "# The lab is for whoever is on this machine: images come from its own web servers too.\n"
+                "[image]\nimport_private = true\nimport_ports =\n"
             )
             write(self.config, text.encode())
 

@@ -18,6 +18,7 @@ from node.lab.place import Place, write
 _STOP_S = 40.0
 _START_S = 60.0
 _BECOMING_S = 2.0
+_MODULES = {b"node.cli", b"node.supervisor", b"node.daemon"}
 
 
 def running_pid(place: Place) -> int | None:
@@ -78,7 +79,7 @@ def everyone(place: Place) -> list[int]:
         if entry.name.isdigit():
             with contextlib.suppress(OSError):
                 words = (entry / "cmdline").read_bytes().split(b"\0")
-                is_daemon = b"node.cli" in words or b"node.daemon" in words
+                is_daemon = not _MODULES.isdisjoint(words)
                 if (
                     is_daemon
                     and str(place.config).encode() in words

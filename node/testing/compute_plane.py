@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from node.contracts import FixedIp, ImageFacts, ImageSource, PortState, ServerMetadata
+from node.contracts import FixedIp, ImageFacts, ImageSource, NoImages, PortState, ServerMetadata
 from node.errors import NotFound
 from node.hookspecs import hookimpl
 from node.plugins.compute.hypervisor_config import HypervisorSection
@@ -30,7 +30,7 @@ class PlaneWorld:
     """A plugin that answers what compute asks of images and networks. Change its attributes as a test needs."""
 
     def __init__(self) -> None:
-        self.images: dict[str, tuple[Path, str]] = {}
+        self.image_files: dict[str, tuple[Path, str]] = {}
         self.properties: dict[str, str] = {}
         self.ports: dict[str, list[PortState]] = {}
         self.released: list[str] = []
@@ -47,26 +47,29 @@ class PlaneWorld:
         return {"hypervisor": HypervisorSection}
 
     @hookimpl
-    def image_open(self, image_id: str) -> ImageSource:
+    def images(self) -> "WorldImages":
+        """Return the images of this world."""
+        return WorldImages(self)
+
+    def open_image(self, image_id: str) -> ImageSource:
         """Open an image of this world."""
-        if image_id not in self.images:
+        if image_id not in self.image_files:
             raise NotFound(f"No image found with ID {image_id}")
-        path, disk_format = self.images[image_id]
+        path, disk_format = self.image_files[image_id]
         self.open_sources += 1
         return ImageSource(
             path=path, disk_format=disk_format, virtual_size_bytes=0, release=self._release_source
         )
 
-    @hookimpl
-    def image_facts(self, image_id: str) -> ImageFacts | None:
+    def facts_of_image(self, image_id: str) -> ImageFacts | None:
         """Return facts of an image of this world."""
-        if image_id not in self.images:
+        if image_id not in self.image_files:
             return None
         return ImageFacts(
             id=image_id,
             name=image_id,
             status="active",
-            disk_format=self.images[image_id][1],
+            disk_format=self.image_files[image_id][1],
             container_format="bare",
             size_bytes=0,
             virtual_size_bytes=0,
@@ -104,6 +107,23 @@ class PlaneWorld:
 
     def _release_source(self) -> None:
         self.open_sources -= 1
+
+
+class WorldImages(NoImages):
+    """The images of a PlaneWorld."""
+
+    def __init__(self, world: PlaneWorld) -> None:
+        self._world = world
+
+    def facts(self, db: Any, image_id: str) -> ImageFacts | None:
+        """Return facts of an image."""
+        del db
+        return self._world.facts_of_image(image_id)
+
+    def open(self, control: Any, image_id: str) -> ImageSource:
+        """Open an image."""
+        del control
+        return self._world.open_image(image_id)
 
 
 def port_state(tap: str, *, plugged: bool = True, mac: str = "fa:16:3e:00:00:01") -> PortState:
@@ -148,7 +168,7 @@ class Plane:
         self.world = PlaneWorld()
         image = directory / "image.qcow2"
         subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", image, "16M"], check=True)
-        self.world.images[IMAGE] = (image, "qcow2")
+        self.world.image_files[IMAGE] = (image, "qcow2")
         self.cloud = Cloud(directory, [self.world])
         self.hypervisor = FakeHypervisor()
         self.section = HypervisorSection()
@@ -168,6 +188,7 @@ class Plane:
             control.clock,
             lambda: "qemu",
             snapshots,
+            control,
         )
         interfaces = ServerInterfaces(self.hypervisor, builder, self.files)
         self.sync = ServerSync(control, self.hypervisor, self.files, self.jobs, interfaces)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from node.plugins.compute.domain_xml import DomainPlan, InterfacePlan
 from node.plugins.compute.drivers.hypervisor import DomainState
+from node.plugins.compute.guest_usage import DiskUsage, GuestUsage, NicUsage
 
 
 class FakeHypervisor:
@@ -98,6 +99,23 @@ class FakeHypervisor:
     def unplug(self, server_id: str, mac: str) -> None:
         """Let an interface go, if the guest obeys."""
         self._do("unplug", server_id, lambda: self._unplug(server_id, mac))
+
+    def usage(self, server_id: str) -> GuestUsage | None:
+        """Return figures that hang on nothing but the guest's definition."""
+        state, plan = self.states.get(server_id), self.plans.get(server_id)
+        if state is None or plan is None or state.power != "running":
+            return None
+        memory_kib = plan.memory_mib * 1024
+        return GuestUsage(
+            cpu_times_ns=(1_000_000,) * plan.vcpus,
+            memory_maximum_kib=memory_kib,
+            memory_used_kib=memory_kib,
+            disks=(DiskUsage(device="vda", read_bytes=4096, read_requests=1),),
+            nics=tuple(
+                NicUsage(tap=tap, mac=mac, rx_bytes=64, rx_packets=1)
+                for tap, mac in self.interfaces(server_id).items()
+            ),
+        )
 
     def undefine(self, server_id: str) -> None:
         """Forget a domain."""

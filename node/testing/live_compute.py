@@ -35,7 +35,7 @@ class LiveNode:
     def __init__(self, image: Path) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="hedgerow-vm-"))
         self.world = PlaneWorld()
-        self.world.images[IMAGE] = (image, "qcow2")
+        self.world.image_files[IMAGE] = (image, "qcow2")
         text = f"[node]\nname = vm\nstate_dir = {self.directory}\n"
         text += "[hypervisor]\nvirt_type = qemu\nshutdown_timeout_s = 30\n"
         self.cloud = Cloud(self.directory, [self.world], config_text=text)

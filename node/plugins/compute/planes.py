@@ -50,7 +50,9 @@ def reconcilers(control: Control) -> Sequence[Reconciler]:
     builder = ServerBuilder(control, files, section)
     virt_type = VirtType(section.virt_type, _probe_cache(state_dir))
     snapshots = ServerSnapshots(control, hypervisor)
-    jobs = ServerJobs(hypervisor, builder, files, section, control.clock, virt_type, snapshots)
+    jobs = ServerJobs(
+        hypervisor, builder, files, section, control.clock, virt_type, snapshots, control
+    )
     interfaces = ServerInterfaces(hypervisor, builder, files)
     return [ServerSync(control, hypervisor, files, jobs, interfaces)]
 

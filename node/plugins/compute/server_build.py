@@ -20,7 +20,7 @@ from node.plugins.compute.metadata_render import config_drive_files
 from node.plugins.compute.server_files import ServerFiles
 from node.plugins.compute.server_plan import domain_plan, flavor_of, root_size_bytes
 from node.plugins.compute.tables import FlavorFacts, Server
-from node.sdk import Control, ImageFacts, ImageSource, NotFound, PortState
+from node.sdk import Control, ImageSource, NotFound, PortState, images_of
 
 _GIB, _MIB = 2**30, 2**20
 
@@ -121,20 +121,15 @@ class ServerBuilder:
 
     def _open_image(self, image_id: str) -> ImageSource | None:
         try:
-            source: ImageSource | None = self._control.hook.image_open(
-                control=self._control, image_id=image_id
-            )
+            return images_of(self._control.hook).open(self._control, image_id)
         except NotFound as error:
             raise DiskError(f"Image {image_id} cannot be used: {error.message}") from error
-        return source
 
     def properties(self, server: Server) -> Mapping[str, str]:
         """Return the properties of a server's image."""
         if not server.image_id:
             return {}
-        facts: ImageFacts | None = self._control.hook.image_facts(
-            db=self._control.db, image_id=server.image_id
-        )
+        facts = images_of(self._control.hook).facts(self._control.db, server.image_id)
         return facts.properties if facts is not None else {}
 
     def _metadata(self, server: Server) -> Mapping[str, bytes]:

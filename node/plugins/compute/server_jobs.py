@@ -15,10 +15,11 @@ from node.plugins.compute.hypervisor_config import HypervisorSection
 from node.plugins.compute.server_build import ServerBuilder
 from node.plugins.compute.server_change_jobs import ChangeJobs
 from node.plugins.compute.server_files import ServerFiles
+from node.plugins.compute.server_migrate_jobs import MigrateJobs
 from node.plugins.compute.server_outcome import RUNNING, STOPPED, Ended, Outcome, Waiting
 from node.plugins.compute.server_snapshot import ServerSnapshots
 from node.plugins.compute.tables import Server
-from node.sdk import Clock, PortState, Unavailable
+from node.sdk import Clock, Control, PortState, Unavailable
 
 _PRESS_AGAIN_S = 5.0
 _PORT_POLL_S = 0.25
@@ -37,6 +38,7 @@ class ServerJobs:
         clock: Clock,
         virt_type: Callable[[], str],
         snapshots: ServerSnapshots,
+        control: Control,
     ) -> None:
         self._hypervisor = hypervisor
         self._builder = builder
@@ -48,6 +50,8 @@ class ServerJobs:
         # By server: when something of a job began, or the button was last pressed. To lose them is harmless.
         self._timers: dict[str, dict[tuple[int, str], float]] = {}
         changes = ChangeJobs(self, builder, files, builder.state_dir)
+        self._changes = changes
+        self._migrations = MigrateJobs(self, control, files)
         self._verbs: dict[str, Callable[[Server], Outcome]] = {
             "build": self._build,
             "rebuild": self._rebuild,
@@ -55,7 +59,8 @@ class ServerJobs:
             "snapshot": self._snapshot,
             "resize": changes.resize,
             "confirm_resize": changes.confirm_resize,
-            "revert_resize": changes.revert_resize,
+            "revert_resize": self._revert,
+            "migrate": self._migrations.migrate,
             "rescue": changes.rescue,
             "unrescue": changes.unrescue,
             "shelve": self._shelve,
@@ -128,6 +133,12 @@ class ServerJobs:
                 ) from error
             return Waiting(again_s=_IMAGE_POLL_S, step="block_device_mapping")
         return None
+
+    def _revert(self, server: Server) -> Outcome:
+        """Go back to the flavor, or to the node, from before."""
+        if server.old_node_id:
+            return self._migrations.give_back(server)
+        return self._changes.revert_resize(server)
 
     def _build(self, server: Server) -> Outcome:
         return self.boot(server)

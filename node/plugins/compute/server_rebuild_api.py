@@ -19,7 +19,7 @@ from node.plugins.compute.server_lookup import find, surroundings
 from node.plugins.compute.server_ops import job_ops
 from node.plugins.compute.server_rules import RULES
 from node.plugins.compute.tables import Flavor, Keypair, Server, ServerExtra
-from node.sdk import AnyOp, BadRequest, Conflict, Context, Frozen, Reply, Route, put
+from node.sdk import AnyOp, BadRequest, Conflict, Context, Frozen, Reply, Route, images_of, put
 
 _POLICY = "os_compute_api:servers:rebuild"
 
@@ -106,7 +106,7 @@ def _image(ctx: Context, image_ref: str, server: Server) -> str:
         raise field_error("imageRef", image_ref, f"'{image_ref}' is not a 'uuid'")
     flavor = server.flavor
     assert flavor is not None
-    facts = ctx.hook.image_facts(db=ctx.db, image_id=image_id)
+    facts = images_of(ctx.hook).facts(ctx.db, image_id)
     size = Flavor(
         id=flavor.id, name=flavor.name, memory_mib=flavor.memory_mib, disk_gib=flavor.disk_gib
     )

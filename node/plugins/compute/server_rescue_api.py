@@ -15,7 +15,7 @@ from node.plugins.compute.server_lookup import find
 from node.plugins.compute.server_ops import job_ops
 from node.plugins.compute.server_rules import RULES
 from node.plugins.compute.tables import Flavor, Server
-from node.sdk import AnyOp, BadRequest, Conflict, Context, Frozen, Route
+from node.sdk import AnyOp, BadRequest, Conflict, Context, Frozen, Route, images_of
 
 _RESCUE = "os_compute_api:os-rescue"
 _UNRESCUE = "os_compute_api:os-unrescue"
@@ -52,7 +52,7 @@ def rescue(ctx: Context, server_id: str) -> dict[str, Any]:
 
 
 def _image(ctx: Context, server: Server, image_id: str) -> str:
-    facts = ctx.hook.image_facts(db=ctx.db, image_id=image_id) if image_id else None
+    facts = images_of(ctx.hook).facts(ctx.db, image_id) if image_id else None
     flavor = server.flavor
     assert flavor is not None
     size = Flavor(id=flavor.id, name=flavor.name, memory_mib=flavor.memory_mib)

@@ -19,6 +19,7 @@ TASKS: Mapping[str, str] = MappingProxyType(
         "evacuate": "rebuilding",
         "snapshot": "image_snapshot",
         "resize": "resize_migrating",
+        "migrate": "resize_migrating",
         "confirm_resize": "resize_confirming",
         "revert_resize": "resize_reverting",
         "rescue": "rescuing",
@@ -174,6 +175,9 @@ RULES: Mapping[str, ActionRule] = MappingProxyType(
         ),
         "resize": ActionRule(
             name="resize", states=frozenset({"active", "stopped"}), kind="resize", action="resize"
+        ),
+        "migrate": ActionRule(
+            name="migrate", states=frozenset({"active", "stopped"}), kind="migrate", action="migrate"
         ),
         "confirm_resize": ActionRule(
             name="confirmResize",

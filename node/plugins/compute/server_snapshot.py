@@ -10,7 +10,7 @@ from node.plugins.compute import disk, names
 from node.plugins.compute.disk import DiskError
 from node.plugins.compute.drivers.hypervisor import Hypervisor
 from node.plugins.compute.tables import Server
-from node.sdk import Control, ImageChange
+from node.sdk import Control, ImageChange, images_of
 
 
 class ServerSnapshots:
@@ -37,6 +37,9 @@ class ServerSnapshots:
         finally:
             self._go_on(server)
         whole.unlink(missing_ok=True)
+        for image_id in filter(None, server.job_data.get("rotated", "").split(",")):
+            whole_gone = ImageChange(only_without_data=False)
+            images_of(self._control.hook).change(self._control, image_id, whole_gone)
 
     def give_up(self, server: Server) -> None:
         """Delete the image that the server's job names: its data will not come."""
@@ -48,7 +51,7 @@ class ServerSnapshots:
 
     def _change(self, server: Server, change: ImageChange) -> None:
         image_id = server.job_data.get("image_id", "")
-        self._control.hook.image_change(control=self._control, image_id=image_id, change=change)
+        images_of(self._control.hook).change(self._control, image_id, change)
 
     def _flatten(self, server: Server, whole: Path) -> None:
         root = names.disk_path(self._control.config.state_dir, server.id)

@@ -30,11 +30,13 @@ from node.sdk import (
     Reply,
     Route,
     Unavailable,
+    images_of,
 )
 
 _POLICY = "os_compute_api:servers:create_image"
 _IMAGES = "/image/v2/images"
-_NOT_KEPT = frozenset({"instance_uuid", "image_type", "base_image_ref"})
+_NOT_KEPT = frozenset({"instance_uuid", "image_type", "base_image_ref", "backup_type"})
+_SNAPSHOT: Mapping[str, str] = {"image_type": "snapshot"}
 _REFUSALS: Mapping[int, type[NodeError]] = {400: BadRequest, 403: Forbidden, 409: Conflict}
 
 
@@ -79,13 +81,19 @@ def _check(ctx: Context, server: Server) -> None:
         raise Conflict(f"Cannot 'snapshot' instance {server.id}: it was never placed on a host")
 
 
-def new_image(ctx: Context, server: Server, name: str, metadata: Mapping[str, str]) -> str:
-    """Register the image that a server's disk becomes; return its id.
+def new_image(
+    ctx: Context,
+    server: Server,
+    name: str,
+    metadata: Mapping[str, str],
+    kind: Mapping[str, str] = _SNAPSHOT,
+) -> str:
+    """Register the image that a server's disk becomes; return its id. `kind`: properties that say what it is.
 
     Raises:
         NodeError: 400, 403, 409 as the image service says.
     """
-    facts = ctx.hook.image_facts(db=ctx.db, image_id=server.image_id) if server.image_id else None
+    facts = images_of(ctx.hook).facts(ctx.db, server.image_id) if server.image_id else None
     kept = {k: v for k, v in facts.properties.items() if k not in _NOT_KEPT} if facts else {}
     flavor = server.flavor
     assert flavor is not None
@@ -93,7 +101,7 @@ def new_image(ctx: Context, server: Server, name: str, metadata: Mapping[str, st
         **kept,
         **metadata,
         "instance_uuid": server.id,
-        "image_type": "snapshot",
+        **kind,
         "base_image_ref": server.image_id,
         "user_id": ctx.token.user_id,
     }

@@ -2,39 +2,24 @@
 
 from collections.abc import Mapping, Sequence
 
-from node.plugins.image import copy_rules, local_data, service
-from node.plugins.image.copy_sync import ImageCopySync, mark_used
-from node.plugins.image.data_store import DataStore
-from node.plugins.image.image_sync import ImageSync
 from node.plugins.image.section import ImageSection
-from node.plugins.image.tables import Image, ImageCopy, ImageMember, ImageTask
-from node.sdk import (
-    Control,
-    Frozen,
-    ImageChange,
-    ImageFacts,
-    ImageSource,
-    NodeRow,
-    NotFound,
-    Reader,
-    Reconciler,
-    Row,
-    Service,
-    Unavailable,
-    hookimpl,
-)
+from node.plugins.image.stored_images import StoredImages
+from node.plugins.image.tables import Image, ImageCopy, ImageMember, ImageTask, MetadefNamespace
+from node.sdk import Control, Frozen, Images, Reconciler, Row, Service, hookimpl
 
 
 @hookimpl
 def row_types() -> Sequence[type[Row]]:
     """Return the rows of images."""
-    return [Image, ImageCopy, ImageMember, ImageTask]
+    return [Image, ImageCopy, ImageMember, ImageTask, MetadefNamespace]
 
 
 @hookimpl
 def services() -> Sequence[Service]:
-    """Return the image service."""
-    return [service.SERVICE]
+    """Return the image service; the core never loads it."""
+    from node.plugins.image.service import SERVICE
+
+    return [SERVICE]
 
 
 @hookimpl
@@ -45,78 +30,15 @@ def config_sections() -> Mapping[str, type[Frozen]]:
 
 @hookimpl
 def reconcilers(control: Control) -> Sequence[Reconciler]:
-    """Return the reconcilers of image files."""
-    return [ImageSync(control), ImageCopySync(control)]
+    """Return the reconcilers of image files; API workers never load them."""
+    from node.plugins.image.copy_sync import ImageCopySync
+    from node.plugins.image.image_sync import ImageSync
+    from node.plugins.image.import_sync import ImageImportSync
+
+    return [ImageSync(control), ImageCopySync(control), ImageImportSync(control)]
 
 
 @hookimpl
-def image_facts(db: Reader, image_id: str) -> ImageFacts | None:
-    """Return what compute must know of an image."""
-    image = db.get(Image, image_id)
-    if image is None or image.want == "absent":
-        return None
-    members: tuple[str, ...] = ()
-    if image.visibility == "shared":
-        members = tuple(member.member_id for member in db.rows(ImageMember, image_id=image_id))
-    return ImageFacts(
-        id=image.id,
-        name=image.name or "",
-        status=image.status,
-        disk_format=image.disk_format or "",
-        container_format=image.container_format or "",
-        size_bytes=image.size or 0,
-        virtual_size_bytes=image.virtual_size or 0,
-        min_disk_gib=image.min_disk,
-        min_ram_mib=image.min_ram,
-        project_id=image.project_id,
-        visibility=image.visibility,
-        properties=image.properties,
-        members=members,
-    )
-
-
-@hookimpl
-def image_open(control: Control, image_id: str) -> ImageSource | None:
-    """Return the file of an active image; one that this node does not have is sent for."""
-    image = control.db.get(Image, image_id)
-    if image is None or image.status != "active":
-        return None
-    store = DataStore(control.config.state_dir)
-    path = store.path(image_id)
-    if not path.exists():
-        raise _sent_for(control, store, image)
-    mark_used(store, image_id, control.clock.now_us())
-    return ImageSource(
-        path=path,
-        disk_format=image.disk_format or "raw",
-        virtual_size_bytes=image.virtual_size or image.size or 0,
-        release=_nothing_to_release,
-    )
-
-
-@hookimpl
-def image_change(control: Control, image_id: str, change: ImageChange) -> bool:
-    """Make a local file the data of an image, or delete the image."""
-    if change.path is not None:
-        local_data.store(control, image_id, change.path, change.disk_format)
-    elif change.only_without_data:
-        local_data.drop(control, image_id, local_data.WITHOUT_DATA)
-    else:
-        local_data.drop(control, image_id, local_data.ANY)
-    return True
-
-
-def _sent_for(control: Control, store: DataStore, image: Image) -> NotFound | Unavailable:
-    """Have an image fetched; say where it comes from, or that it comes from nowhere."""
-    copies = control.db.rows(ImageCopy, image_id=image.id)
-    nodes = copy_rules.sources(image.id, control.db.rows(NodeRow), copies, control.node_id)
-    if not nodes:
-        return NotFound(f"No node that holds the data of image {image.id} is up")
-    store.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    store.wanted(image.id).touch()
-    control.wake(ImageCopySync.name, image.id)
-    return Unavailable(f"Image {image.id} is on its way from {nodes[0].name}")
-
-
-def _nothing_to_release() -> None:
-    """Do nothing: the file is local and stays until its image is deleted."""
+def images() -> Images:
+    """Return the images of this cloud."""
+    return StoredImages()

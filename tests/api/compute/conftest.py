@@ -101,15 +101,18 @@ class FakeNetwork:
         return found
 
 
-class FakeImages:
+class FakeImages(sdk.NoImages):
     """Images by id."""
 
     def __init__(self) -> None:
-        self.images = {IMAGE: image()}
+        self.by_id = {IMAGE: image()}
 
     @hookimpl
-    def image_facts(self, image_id: str) -> ImageFacts | None:
-        return self.images.get(image_id)
+    def images(self) -> sdk.Images:
+        return self
+
+    def facts(self, db: sdk.Reader, image_id: str) -> ImageFacts | None:
+        return self.by_id.get(image_id)
 
 
 def image(**fields: Any) -> ImageFacts:

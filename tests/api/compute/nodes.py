@@ -15,7 +15,18 @@ from node.plugins.compute.server_jobs import ServerJobs
 from node.plugins.compute.server_snapshot import ServerSnapshots
 from node.plugins.compute.server_sync import ServerSync
 from node.plugins.compute.tables import Flavor, Server
-from node.sdk import Control, ImageFacts, ImageSource, NodeRow, hookimpl, insert, patch
+from node.sdk import (
+    Control,
+    ImageFacts,
+    Images,
+    ImageSource,
+    NodeRow,
+    NoImages,
+    Reader,
+    hookimpl,
+    insert,
+    patch,
+)
 from node.testing import Cloud
 from node.testing.fake_hypervisor import FakeHypervisor
 from node.testing.members import Member, MemberNetwork
@@ -24,7 +35,7 @@ from tests.api.compute.conftest import IMAGE, FakeNetwork, image
 SERVERS = "/compute/v2.1/servers"
 
 
-class FileImages:
+class FileImages(NoImages):
     """One image, a real file."""
 
     def __init__(self, directory: Path) -> None:
@@ -33,11 +44,13 @@ class FileImages:
         subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", self.path, "1M"], check=True)
 
     @hookimpl
-    def image_facts(self, image_id: str) -> ImageFacts | None:
+    def images(self) -> Images:
+        return self
+
+    def facts(self, db: Reader, image_id: str) -> ImageFacts | None:
         return image() if image_id == IMAGE else None
 
-    @hookimpl
-    def image_open(self, control: Control, image_id: str) -> ImageSource:
+    def open(self, control: Control, image_id: str) -> ImageSource:
         if self.fault is not None:
             raise self.fault
         return ImageSource(
@@ -57,11 +70,19 @@ class ComputeNode:
         builder = ServerBuilder(control, self.files, section)
         snapshots = ServerSnapshots(control, self.hypervisor)
         jobs = ServerJobs(
-            self.hypervisor, builder, self.files, section, control.clock, lambda: "qemu", snapshots
+            self.hypervisor,
+            builder,
+            self.files,
+            section,
+            control.clock,
+            lambda: "qemu",
+            snapshots,
+            control,
         )
         interfaces = ServerInterfaces(self.hypervisor, builder, self.files)
         self.sync = ServerSync(control, self.hypervisor, self.files, jobs, interfaces)
         self.sync.start()
+        member.reconcilers[self.sync.name] = self.sync
 
     def running(self) -> set[str]:
         """Return the servers whose guests run here."""

@@ -205,9 +205,9 @@ def test_image_rules(cloud: Cloud, images: Any) -> None:
         ({"virtual_size_bytes": 2 << 30}, "Flavor's disk is too small for requested image."),
         ({"visibility": "private"}, "Can not find requested image"),
     ):
-        images.images[IMAGE] = image(**change)
+        images.by_id[IMAGE] = image(**change)
         assert message in refused(cloud, token, 400)
-    images.images[IMAGE] = image(visibility="private", project_id="project-1")
+    images.by_id[IMAGE] = image(visibility="private", project_id="project-1")
     create(cloud, token)
 
 

@@ -192,6 +192,29 @@ def shelved(cluster: Cluster) -> Any:
     return server
 
 
+def test_backups_take_turns(cluster: Cluster) -> None:
+    server = cluster.running(imageRef=cluster.image_id)
+    made = []
+    for number in range(4):
+        kind = {"backup_type": "weekly" if number == 1 else "daily", "rotation": 2, "name": f"b{number}"}
+        answer = cluster.act(server.id, "createBackup", kind, "2.45")
+        assert answer.status == 202, answer.body
+        made.append(answer.json["image_id"])
+        cluster.settle()
+    assert cluster.row(server.id).have == "active"
+    left = [cluster.image(image_id) for image_id in made]
+    assert [image.status for image in left] == [404, 200, 200, 200], "the oldest daily one is gone"
+    assert left[3].json["status"] == "active"
+    assert (left[3].json["image_type"], left[3].json["backup_type"]) == ("backup", "daily")
+    gone = {"backup_type": "daily", "rotation": 0, "name": "none"}
+    assert cluster.act(server.id, "createBackup", gone, "2.45").status == 202
+    cluster.settle()
+    assert [cluster.image(image_id).status for image_id in made] == [404, 200, 404, 404]
+    for wrong in ({"rotation": -1}, {"rotation": "x"}, {"backup_type": None}, {"extra": 1}):
+        body = {"backup_type": "daily", "rotation": 1, "name": "x", **wrong}
+        assert cluster.act(server.id, "createBackup", body, "2.45").status == 400
+
+
 @pytest.mark.parametrize("host", ["n1", "n2"])
 def test_a_shelved_server_is_built_again_anywhere(cluster: Cluster, host: str) -> None:
     server = shelved(cluster)

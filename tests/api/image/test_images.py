@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from node import sdk
 from node.plugins import image as image_plugin
 from node.plugins.image.image_sync import ImageSync
 from node.testing import Answer, Cloud
@@ -235,5 +236,6 @@ def test_compute_learns_whom_a_shared_image_is_offered_to(cloud: Cloud) -> None:
     owner = cloud.token()
     image = register(cloud, owner)
     cloud.post(f"/image/v2/images/{image['id']}/members", json={"member": "project-2"}, token=owner)
-    facts = cloud.host.hook.image_facts(db=cloud.db, image_id=image["id"])
+    facts = sdk.images_of(cloud.host.hook).facts(cloud.db, image["id"])
+    assert facts is not None
     assert facts.members == ("project-2",)

@@ -63,7 +63,7 @@ def test_a_missing_image_is_named(plane: Plane) -> None:
 def test_a_corrupt_image_is_named(plane: Plane) -> None:
     bad = plane.directory / "bad.qcow2"
     bad.write_bytes(b"QFI\xfb" + b"\xff" * 4096)
-    plane.world.images["bad"] = (bad, "qcow2")
+    plane.world.image_files["bad"] = (bad, "qcow2")
     row = plane.settle(plane.add(image_id="bad"))
     assert row.have == "error"
     assert "Image bad cannot be used" in row.fault
@@ -74,7 +74,7 @@ def test_a_flavor_too_small_is_said(plane: Plane) -> None:
     big = plane.directory / "big.raw"
     with big.open("wb") as file:
         file.truncate(2 * 2**30)
-    plane.world.images["big"] = (big, "raw")
+    plane.world.image_files["big"] = (big, "raw")
     row = plane.settle(plane.add(image_id="big"))
     assert "Flavor's disk is too small" in row.fault
 
@@ -283,7 +283,7 @@ def test_a_base_stays_while_another_server_rests_on_it(plane: Plane) -> None:
 
 def test_an_image_that_is_gone_still_serves_a_base_that_is_here(plane: Plane) -> None:
     plane.running()
-    path, _ = plane.world.images.pop(IMAGE)
+    path, _ = plane.world.image_files.pop(IMAGE)
     path.unlink()
     assert plane.settle(plane.add()).have == "active"
 

@@ -90,7 +90,7 @@ def test_a_strangers_first_result_hook_that_fails_is_as_if_it_knew_nothing(
     (tmp_path / "bad.py").write_text(
         "from node.sdk import *\n"
         "@hookimpl\ndef token_verify(token):\n    raise RuntimeError('broken')\n"
-        "@hookimpl\ndef image_facts(image_id):\n    raise NotFound('no such image')\n"
+        "@hookimpl\ndef metadata_of(server_id):\n    raise NotFound('no such server')\n"
     )
     host.load(directory=tmp_path, blocked=["identity", "image", "network", "compute"])
     host.add(plugin(token_verify=lambda token: f"verified {token}"), "good")
@@ -99,7 +99,7 @@ def test_a_strangers_first_result_hook_that_fails_is_as_if_it_knew_nothing(
     assert host.hook.token_verify(db=None, token="t", now_us=0) is None
     assert host.failures() == {"bad": "RuntimeError: broken"}
     with pytest.raises(NotFound):  # what a hook may say is passed on
-        host.hook.image_facts(db=None, image_id="i")
+        host.hook.metadata_of(db=None, hook=None, server_id="i")
 
 
 def service(**fields: Any) -> Service:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from node.plugins.compute.domain_xml import DomainPlan, InterfacePlan
+from node.plugins.compute.guest_usage import GuestUsage
 from node.sdk import Frozen, NodeError, Unavailable
 
 
@@ -86,6 +87,9 @@ class Hypervisor(Protocol):
 
     def unplug(self, server_id: str, mac: str) -> None:
         """Ask a running guest to let an interface go: it is gone when `interfaces` does not have it any more."""
+
+    def usage(self, server_id: str) -> GuestUsage | None:
+        """Return what a running guest has used; None where none runs."""
 
     def undefine(self, server_id: str) -> None:
         """Forget a domain that does not run, its saved memory too."""

@@ -7,8 +7,15 @@ from xml.etree import ElementTree as ET
 import libvirt
 
 from node.plugins.compute.domain_xml import InterfacePlan, interface_xml
+from node.plugins.compute.guest_usage import GuestUsage, of_stats
 
 _LIVE = libvirt.VIR_DOMAIN_AFFECT_LIVE
+_STATS = (
+    libvirt.VIR_DOMAIN_STATS_VCPU
+    | libvirt.VIR_DOMAIN_STATS_BALLOON
+    | libvirt.VIR_DOMAIN_STATS_INTERFACE
+    | libvirt.VIR_DOMAIN_STATS_BLOCK
+)
 
 
 def interfaces(domain: Any) -> dict[str, str]:
@@ -27,6 +34,14 @@ def unplug(domain: Any, mac: str) -> None:
         if found == mac:
             with contextlib.suppress(libvirt.libvirtError):
                 domain.detachDeviceFlags(ET.tostring(element, encoding="unicode"), _LIVE)
+
+
+def usage(domain: Any) -> GuestUsage | None:
+    """Return what a running guest has used."""
+    if not domain.isActive():
+        return None
+    (found,) = domain.connect().domainListGetStats([domain], _STATS) or [(None, {})]
+    return of_stats(found[1], interfaces(domain))
 
 
 def _found(domain: Any) -> list[tuple[str, str, ET.Element]]:

@@ -22,6 +22,7 @@ from node.plugins.compute.drivers.hypervisor import (
     HypervisorRefused,
 )
 from node.plugins.compute.drivers.libvirt_loop import call_within, event_loop
+from node.plugins.compute.guest_usage import GuestUsage
 from node.plugins.compute.host import architecture
 from node.plugins.compute.libvirt_daemon import LibvirtDaemon
 from node.plugins.compute.names import instance_name
@@ -32,6 +33,7 @@ log = logging.getLogger("hedgerow.compute")
 _CALL_S = 20.0
 _START_S = 120.0
 _SAVE_S = 600.0
+_USAGE_S = 8.0
 _KEEPALIVE_S, _KEEPALIVE_COUNT = 5, 3
 _BROKEN = {
     libvirt.VIR_ERR_SYSTEM_ERROR,
@@ -152,6 +154,10 @@ class LibvirtHypervisor:
         """Ask a running guest to let an interface go."""
         verb = _when_active(lambda domain: libvirt_devices.unplug(domain, mac))
         self._domain("unplug", server_id, verb)
+
+    def usage(self, server_id: str) -> GuestUsage | None:
+        """Return what a running guest has used; asked by a client that does not wait long."""
+        return self._domain("usage", server_id, libvirt_devices.usage, _USAGE_S)
 
     def undefine(self, server_id: str) -> None:
         """Forget a domain that does not run."""

@@ -12,15 +12,10 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-import pyroute2
-from pyroute2.netlink.exceptions import NetlinkError
-
 from node.plugins.network.drivers.namespaces import Namespaces, write_sysctls
+from node.plugins.network.drivers.netlink import NetlinkError, Socket, open_socket
 from node.plugins.network.drivers.routes import replace_routes
 from node.plugins.network.link_plan import BridgePlan, RoutePlan, TapPlan, TunnelPlan, VethPlan
-
-Socket = Any
-"""A pyroute2 IPRoute, whose types say little."""
 
 T = TypeVar("T")
 
@@ -218,7 +213,7 @@ class Links:
 
     def _do(self, namespace: str, work: Callable[[Socket], T]) -> T:
         def inside() -> T:
-            with _open() as netlink:
+            with open_socket() as netlink:
                 return work(netlink)
 
         with self._lock:
@@ -248,10 +243,6 @@ def _bridge(name: str) -> int:
             f"The bridge {name} is missing; it is made again at the next look at its network"
         )
     return index
-
-
-def _open() -> Socket:
-    return pyroute2.IPRoute()  # type: ignore[no-untyped-call, attr-defined]
 
 
 def _quietly(work: Callable[[], object]) -> bool:

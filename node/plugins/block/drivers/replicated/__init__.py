@@ -1,0 +1,1 @@
+"""Volumes with replicas on several nodes, over qemu-storage-daemons: see `set_change` first, then `engine`."""
