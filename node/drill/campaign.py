@@ -31,7 +31,7 @@ class Plan(Frozen):
     ballast_mib: int = 0
     faults: tuple[str, ...] = ()
     """Kinds to draw from; none: all that the site is able to."""
-    settle_s: float = 90.0
+    settle_s: float = 180.0
     """How long after the last fault every node may take until it takes writes and holds the same as the others."""
 
 

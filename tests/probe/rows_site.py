@@ -37,7 +37,7 @@ PORT = 7444
 SPARES = 6
 """How many nodes may join later."""
 RULES = MembershipRules(lost_after_s=5.0, settle_s=1.0, period_s=0.2, pause_after_error_s=1.0)
-_PATIENCE_S = 60.0
+_PATIENCE_S = 180.0
 
 
 class RowsSite:
