@@ -51,6 +51,7 @@ log = logging.getLogger("hedgerow.node")
 _START_TIMEOUT_S = 30.0
 _PATIENCE_S = 0.5
 _CONFIRM_S = 5.0
+_FEWEST_ENTRIES, _USUAL_TAIL = 50, 256
 _SWITCH_S = 0.0005
 """How long a thread may hold the interpreter while the log's thread waits: a commit is shorter than that."""
 
@@ -74,7 +75,13 @@ class Node:
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.node_id = NodeId(identity(self.directory, self.ids).node_id)
         give_way(self.directory)
-        self._settings = RaftSettings(node_id=self.node_id, epoch=epoch_of(self.directory))
+        entries = max(_FEWEST_ENTRIES, config.section(ClusterSection).log_entries)
+        self._settings = RaftSettings(
+            node_id=self.node_id,
+            epoch=epoch_of(self.directory),
+            compaction_min_entries=entries,
+            tail_entries=min(_USUAL_TAIL, entries // 8),
+        )
         self.machine = Machine(self.directory / STATE_FILE, self._changed)
         self.readers = Readers(self.directory / STATE_FILE)
         self.certificates = Certificates(
@@ -194,7 +201,7 @@ class Node:
                     for member in membership.members
                     if member.is_voter and member.node_id != self.node_id
                 )
-                settings = RaftSettings(node_id=self.node_id, first_peers=voters, first_voter=False)
+                settings = msgspec.structs.replace(settings, first_peers=voters, first_voter=False)
         self.certificates.keep()
         self.consensus = self._log(settings)
         self.others.attach(self.consensus, self.machine, self.runtime.look_at_all)
