@@ -22,12 +22,14 @@ from node.cluster.discovery import Announcement, Discovery
 from node.cluster.formation import Formation
 from node.cluster.links import Links
 from node.cluster.lock import DirectoryLock
+from node.cluster.lookout import look_around
 from node.cluster.peers import PeerNetwork
 from node.cluster.poller import EpollPoller
 from node.cluster.prevote import PreVotes
 from node.cluster.recover import generation
+from node.cluster.self_claim import seeds_of
 from node.cluster.settings import RaftSettings
-from node.cluster.standing import Answer, Question, ask
+from node.cluster.standing import PROTOCOL, Answer, Question, ask
 from node.cluster.trust import TLS_DIRECTORY, Trust
 from node.cluster.witness_file import PROMISE_FILE, PromiseFile
 from node.cluster.witness_vote import PREFIX, Promise, Witness, is_witness
@@ -80,6 +82,7 @@ class WitnessProcess:
             addresses=self._book,
             is_member=self._is_member,
             listen=(section.listen, section.port) if section.port else None,
+            unreachable=self._book.unreachable,
         )
         self._discovery = Discovery(
             config, node_id=self.node_id, fingerprint=self._trust.fingerprint, book=self._book
@@ -94,6 +97,7 @@ class WitnessProcess:
             clock=self._clock,
             ids=RandomIds(),
         )
+        self._seeds = seeds_of(section)
         self._settings = RaftSettings(node_id=self.node_id)
         self._poller = EpollPoller()
         self._links: Links | None = None
@@ -216,6 +220,8 @@ class WitnessProcess:
             known = list(self._book.remembered())
             random.shuffle(known)
             is_well = self._vote.follows and not self._trouble
+            if not is_well:
+                look_around(self._seeds, self._peers, PROTOCOL, self._key_of, self._book)
             for node_id in known[:1] if is_well else known:
                 question = Question(
                     node_id=self.node_id, epoch=self._file.promise.epoch, wants_members=True
@@ -225,6 +231,10 @@ class WitnessProcess:
                     self._answers.put(answer)
             pause_s = _ASK_EVERY_S if is_well else _ASK_SOON_S
             self._stopping.wait(pause_s * random.uniform(0.5, 1.0))
+
+    def _key_of(self, node_id: str) -> str:
+        known = self._book.remembered().get(node_id)
+        return known.fingerprint if known is not None else ""
 
     def _is_member(self, node_id: str, fingerprint: str) -> bool:
         known = self._book.remembered().get(node_id)
