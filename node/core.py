@@ -103,6 +103,8 @@ class Node:
         )
         self.runtime = Runtime(self.control, self._reconcilers())
         self.others = self._assembled()
+        if self.others is not None:
+            self.control.streams = self.others.streams
         self.admin = AdminServer(self.directory, self._commands())
         self.failure = ""
         """Why the process must end; empty while all is well."""

@@ -19,7 +19,7 @@ from node.contracts import (
 )
 from node.control.placement import NodeRow, PlacementRequest, choose
 from node.control.reconciler import Control, Done, Reconciler
-from node.data_port import DataAnswer, DataPort, NoDataPort
+from node.data_port import DataAnswer, DataPort, NoDataPort, NoStreams, Stream, Streams
 from node.errors import (
     BadRequest,
     ClientGone,
@@ -96,6 +96,7 @@ __all__ = [
     "Micros",
     "Microversions",
     "NoDataPort",
+    "NoStreams",
     "NodeError",
     "NodeId",
     "NodeRow",
@@ -123,6 +124,8 @@ __all__ = [
     "Row",
     "ServerMetadata",
     "Service",
+    "Stream",
+    "Streams",
     "Table",
     "Token",
     "TooLarge",

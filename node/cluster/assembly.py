@@ -32,6 +32,7 @@ from node.cluster.self_claim import seeds_of
 from node.cluster.snapshot import Copies
 from node.cluster.standing import PROTOCOL as STANDING_PROTOCOL
 from node.cluster.standing import LogStanding, Standing
+from node.cluster.streams import PeerStreams
 from node.cluster.vip import VirtualAddress
 from node.config import ClusterSection, Config
 from node.control.placement import NodeRow
@@ -77,6 +78,7 @@ class Assembly:
             unreachable=self.book.unreachable,
         )
         self.rpc = Rpc(self.peers)
+        self.streams = PeerStreams(self.peers)
         self.discovery = Discovery(
             config, node_id=node_id, fingerprint=certificates.trust.fingerprint, book=self.book
         )
