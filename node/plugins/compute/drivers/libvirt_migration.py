@@ -11,7 +11,7 @@ from xml.etree import ElementTree as ET
 import libvirt
 
 from node.plugins.compute.domain_xml import domain_xml
-from node.plugins.compute.drivers.hypervisor import MigrationWay
+from node.plugins.compute.drivers.hypervisor import HypervisorRefused, MigrationWay
 
 _RUN = "/run/libvirt"
 _ON_ITS_WAY = {libvirt.VIR_DOMAIN_PAUSED_MIGRATION, libvirt.VIR_DOMAIN_PAUSED_STARTING_UP}
@@ -28,8 +28,16 @@ def move(domain: Any, way: MigrationWay) -> None:
     """Move a domain; it is here no more, but for its definition, when this returns.
 
     Raises:
-        libvirtError: it stays here.
+        HypervisorRefused: it stays here, unless it does not run here any more.
     """
+    try:
+        _move(domain, way)
+    except libvirt.libvirtError as error:
+        # Of the other node's libvirtd as well as of this one: neither is found to be broken by that.
+        raise HypervisorRefused(error.get_error_message() or str(error)) from error
+
+
+def _move(domain: Any, way: MigrationWay) -> None:
     other = libvirt.open(_uri(way.control_path))
     try:
         parameters: dict[str, Any] = {
