@@ -330,7 +330,8 @@ class Node:
         return {"name": name, "paused": paused}
 
     def _log_status(self) -> Status | None:
-        return self.consensus.status() if self.consensus is not None else None
+        found = self.consensus
+        return found.status() if found is not None and found.is_open else None
 
     def status(self) -> dict[str, object]:
         """Return what `hedgerow status` prints."""

@@ -199,6 +199,8 @@ class Standing:
                 "stop one, remove its state directory, and let it join the other"
             )
             return
+        if not voters:
+            return  # a witness, or a learner that knows nobody yet: whom to follow is told by others
         if epoch > self._epoch and self._gave_way.acquire(blocking=False):
             log.warning("the cluster began anew without this node: it takes over that state")
             self._on_later(Later(epoch=epoch, voters=tuple(voters)))

@@ -84,10 +84,10 @@ class Pair:
 
     def until_more(self, by: str) -> None:
         """Wait until something that was asked for after now is acknowledged through a node."""
-        before = {one for one in self.acknowledged if one.startswith(by)}
+        before = {one for one in self.acknowledged.copy() if one.startswith(by)}
         self.site.until(
             f"writes through {by} go on",
-            lambda: len({one for one in self.acknowledged if one.startswith(by)}) > len(before) + 3,
+            lambda: len({one for one in self.acknowledged.copy() if one.startswith(by)}) > len(before) + 3,
         )
 
 
