@@ -42,6 +42,7 @@ _ADMINS = (
     "os-admin-actions:reset_state",
     "os-evacuate",
     "os-migrate-server:migrate",
+    "os-migrate-server:migrate_live",
     "os-shelve:shelve_offload",
     "os-shelve:unshelve_to_host",
     "os-admin-actions:inject_network_info",

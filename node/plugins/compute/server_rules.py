@@ -20,6 +20,7 @@ TASKS: Mapping[str, str] = MappingProxyType(
         "snapshot": "image_snapshot",
         "resize": "resize_migrating",
         "migrate": "resize_migrating",
+        "live_migrate": "migrating",
         "confirm_resize": "resize_confirming",
         "revert_resize": "resize_reverting",
         "rescue": "rescuing",
@@ -60,7 +61,9 @@ _STATUS_BY_TASK: Mapping[tuple[str, str], str] = MappingProxyType(
         ("error", "rebuilding"): "REBUILD",
         ("active", "resize_migrating"): "RESIZE",
         ("stopped", "resize_migrating"): "RESIZE",
-        ("resized", "resize_reverting"): "REVERT_RESIZE",
+            ("resized", "resize_reverting"): "REVERT_RESIZE",
+        ("active", "migrating"): "MIGRATING",
+        ("paused", "migrating"): "MIGRATING",
     }
 )
 _HARD_REBOOT_TASKS = frozenset(
@@ -189,6 +192,12 @@ RULES: Mapping[str, ActionRule] = MappingProxyType(
         ),
         "migrate": ActionRule(
             name="migrate", states=frozenset({"active", "stopped"}), kind="migrate", action="migrate"
+        ),
+        "live_migrate": ActionRule(
+            name="os-migrateLive",
+            states=frozenset({"active", "paused"}),
+            kind="live_migrate",
+            action="live-migration",
         ),
         "confirm_resize": ActionRule(
             name="confirmResize",
