@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from node.pluginhost import PluginHost
+from node.pluginhost import BUILTIN, PluginHost
 from node.sdk import NodeRow, insert
 from node.testing import Cloud
 
@@ -21,7 +21,7 @@ NOTES = "/notes/v1/notes"
 
 def load_file(directory: Path) -> PluginHost:
     host = PluginHost()
-    host.load(directory=directory, blocked=("identity", "image", "network", "compute"))
+    host.load(directory=directory, blocked=tuple(name.rpartition(".")[2] for name in BUILTIN))
     return host
 
 
@@ -133,7 +133,7 @@ def test_it_is_found_when_pip_has_installed_it(tmp_path: Path) -> None:
         capture_output=True,
     )
     code = (
-        "import json; from node.pluginhost import PluginHost; host = PluginHost();"
+        "import json; from node.pluginhost import BUILTIN, PluginHost; host = PluginHost();"
         "host.load(blocked=('identity', 'image', 'network', 'compute'));"
         "print(json.dumps([[r.name, r.source, r.error] for r in host.reports]))"
     )

@@ -29,7 +29,7 @@ def test_seeding_again_changes_nothing(tmp_path: Path) -> None:
     cloud = Cloud(tmp_path, [identity])
     try:
         before = [cloud.db.rows(kind) for kind in (Project, Role, User, Assignment, FernetKey)]
-        assert [len(rows) for rows in before] == [3, 5, 1, 3, 2]
+        assert [len(rows) for rows in before] == [3, 7, 1, 3, 2]
         ops = seeds(cloud.db, cloud.clock.now_us(), cloud.config)
         assert not any("password" in op.doc or '"key"' in op.doc for op in ops)
         for op in ops:
