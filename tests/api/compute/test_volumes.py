@@ -209,7 +209,8 @@ def test_a_server_boots_from_a_volume_that_stays(world: World) -> None:
             {
                 "imageRef": IMAGE,
                 "block_device_mapping_v2": [
-                    {"boot_index": 0, "source_type": "blank", "destination_type": "volume", "volume_size": 1}
+                    {"boot_index": 0, "source_type": "image", "uuid": IMAGE},
+                    {"boot_index": 0, "source_type": "blank", "destination_type": "volume", "volume_size": 1},
                 ],
             },
             "Boot sequence",
@@ -307,3 +308,24 @@ def test_two_servers_share_a_volume_that_may_be_shared(world: World) -> None:
     world.settle()
     assert world.status(volume) == "available"
     assert volume not in driver.connected
+
+
+def test_novas_old_view_of_volumes_and_snapshots(world: World) -> None:
+    old = "/compute/v2.1"
+    made = world.call("POST", f"{old}/os-volumes", {"volume": {"size": 1, "display_name": "v"}})
+    volume = check(made, "volumes", "create_get_volume")["volume"]["id"]
+    world.settle()
+    check(world.call("GET", f"{old}/os-volumes/{volume}"), "volumes", "create_get_volume")
+    check(world.call("GET", f"{old}/os-volumes"), "volumes", "list_volumes")
+    made = world.call("POST", f"{old}/os-snapshots", {"snapshot": {"volume_id": volume}})
+    taken = check(made, "snapshots", "create_get_snapshot")["snapshot"]["id"]
+    world.settle()
+    check(world.call("GET", f"{old}/os-snapshots/detail"), "snapshots", "list_snapshots")
+    assert world.call("GET", f"{old}/os-snapshots/{taken}").json["snapshot"]["status"] == "available"
+    check(world.call("DELETE", f"{old}/os-snapshots/{taken}"), "snapshots", "delete_snapshot")
+    world.settle()
+    check(world.call("DELETE", f"{old}/os-volumes/{volume}"), "volumes", "delete_volume")
+    world.settle()
+    assert world.call("GET", f"{old}/os-volumes/{volume}").status == 404
+    late = {"OpenStack-API-Version": "compute 2.36"}
+    assert world.call("GET", f"{old}/os-volumes", headers=late).status == 404
