@@ -145,7 +145,7 @@ def new_image(ctx: Context, server: Server, name: str, metadata: Mapping[str, st
     wish = {
         **properties,
         "name": name,
-        "disk_format": "qcow2",
+        "disk_format": "raw" if "block_device_mapping" in metadata else "qcow2",
         "container_format": "bare",
         "visibility": "private",
         "min_disk": flavor.disk_gib,
