@@ -116,8 +116,15 @@ def _snapshot(found: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def no_id(ctx: Context) -> Reply:
+    """Say that a path without a volume's id names nothing."""
+    raise NotFound(f"The resource could not be found: {ctx.path}")
+
+
 def volumes(ctx: Context) -> dict[str, Any]:
     """List volumes."""
+    if ctx.raw_path.partition("?")[0].endswith("/"):
+        no_id(ctx)
     found = _cinder(ctx, "GET", "/volumes/detail")["volumes"]
     return {"volumes": [_volume(one) for one in found]}
 
@@ -187,6 +194,7 @@ def _route(method: str, path: str, handler: Any, rule: str, **more: Any) -> Rout
 
 ROUTES = (
     _route("GET", "/os-volumes", volumes, "list"),
+    _route("DELETE", "/os-volumes", no_id, "delete"),
     _route("GET", "/os-volumes/detail", volumes, "detail"),
     _route("POST", "/os-volumes", create_volume, "create", body=VolumeBody),
     _route("GET", "/os-volumes/{volume_id}", volume, "show"),
