@@ -22,6 +22,7 @@ from node.plugins.block import (
     metadata_api,
     qos_api,
     quota_api,
+    replica_peer_api,
     snapshot_api,
     transfer_api,
     type_api,
@@ -99,5 +100,10 @@ SERVICE = Service(
     microversions=version_api.MICROVERSIONS,
     policies=POLICIES,
     rules=RULES,
-    routes=(*version_api.ROUTES, *_ROUTES, *_with_project(_ROUTES)),
+    routes=(
+        *version_api.ROUTES,
+        *replica_peer_api.ROUTES,
+        *_ROUTES,
+        *_with_project(_ROUTES),
+    ),
 )

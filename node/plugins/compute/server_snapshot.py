@@ -39,6 +39,9 @@ class ServerSnapshots:
         finally:
             self._go_on(server)
         whole.unlink(missing_ok=True)
+        for image_id in filter(None, server.job_data.get("rotated", "").split(",")):
+            whole_gone = ImageChange(only_without_data=False)
+            images_of(self._control.hook).change(self._control, image_id, whole_gone)
 
     def give_up(self, server: Server) -> None:
         """Delete the image that the server's job names: its data will not come."""

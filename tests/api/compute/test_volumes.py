@@ -52,10 +52,10 @@ class World:
             builder,
             files,
             section,
-            control.clock,
             lambda: "qemu",
             ServerSnapshots(control, self.hypervisor),
             volumes,
+            control,
         )
         interfaces = ServerInterfaces(self.hypervisor, builder, files)
         self.sync = ServerSync(control, self.hypervisor, files, jobs, interfaces, volumes)

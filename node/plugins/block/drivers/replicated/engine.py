@@ -11,13 +11,19 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from node.plugins.block.drivers.replicated.dialling import dial
-from node.plugins.block.drivers.replicated.head_process import EXPORT, PING, HeadProcess, Member
+from node.plugins.block.drivers.replicated.head_process import (
+    EVENTS,
+    EXPORT,
+    PING,
+    HeadProcess,
+    Member,
+)
 from node.plugins.block.drivers.replicated.nbd import Nbd, NbdError
 from node.plugins.block.drivers.replicated.peers import Answer, Peers, Request, ask_all
 from node.plugins.block.drivers.replicated.placing import place_of
 from node.plugins.block.drivers.replicated.probes import Probes
 from node.plugins.block.drivers.replicated.process import StorageDaemonError
-from node.plugins.block.drivers.replicated.qmp import connect_unix
+from node.plugins.block.drivers.replicated.qmp import QmpError, QmpLost, connect_unix
 from node.plugins.block.drivers.replicated.replica_process import Place
 from node.plugins.block.drivers.replicated.replica_site import ReplicaSite
 from node.plugins.block.drivers.replicated.set_change import Change, SetChanger
@@ -39,6 +45,7 @@ log = logging.getLogger("hedgerow.block")
 HEADS = "block.heads"
 """Name of the reconciler that is woken when something of a volume is lost."""
 _CONNECT_S = 5.0
+_ALIVE_S = 3.0
 _HEAD = "head"
 _SETTLED_S = 5.0
 MakePeers = Callable[["Control", ReplicaSite], Peers]
@@ -77,6 +84,8 @@ class Engine:
             goes_on = running is not None and running.epoch == row.epoch
             # A guest that comes after a change may not be the one that was there before it.
             is_new = row.epoch > row.opened and len(row.members) > 1 and row.use == use
+            if goes_on and not is_new and not self._drained(row):
+                is_new = True
             return self._ensured(row, has_guest=goes_on and not is_new)
 
     def close(self, volume_id: str) -> None:
@@ -97,6 +106,26 @@ class Engine:
             request = Request(epoch=row.epoch)
             ask_all(others, lambda node: self.peers.ask(node, "close", volume_id, request))
             self._commit(row, head_node="", use="", clean=clean, read_only=False)
+
+    @contextlib.contextmanager
+    def in_use(self, volume_id: str) -> Iterator[None]:
+        """Do something with a volume through its head: the one that runs here, or one for as long as this takes.
+
+        Raises:
+            as `open`.
+        """
+        row = self.control.db.get(VolumeSet, volume_id)
+        if row is not None and row.head_node == self.control.node_id:
+            yield
+            return
+        self.open(volume_id, "upkeep")
+        try:
+            yield
+        finally:
+            with self.locked(volume_id):
+                row = self.control.db.get(VolumeSet, volume_id)
+                if row is not None and row.use == "upkeep":  # else a guest came meanwhile
+                    self.close(volume_id)
 
     def tend(self, volume_id: str) -> VolumeSet | None:
         """Make a volume that this node uses as its row says, without those replicas that were lost."""
@@ -144,14 +173,24 @@ class Engine:
         """
         return _at_socket(self._head(volume_id).socket_path, export, contexts, 30.0)
 
-    def dial(self, node_id: str, answer: Answer, contexts: Sequence[str]) -> Nbd:
+    def dial(
+        self, node_id: str, answer: Answer, contexts: Sequence[str], timeout_s: float = 10.0
+    ) -> Nbd:
         """Open what a replica exports, here or elsewhere.
 
         Raises:
             NbdError: it cannot be reached.
         """
         host, tls = self.peers.address(node_id), self.tls if self.site.place.tls else None
-        return dial(node_id, host, answer.port, answer.export, contexts=contexts, tls=tls)
+        return dial(
+            node_id,
+            host,
+            answer.port,
+            answer.export,
+            contexts=contexts,
+            tls=tls,
+            timeout_s=timeout_s,
+        )
 
     def prepare(self) -> None:
         """Find out where replicas of this node listen, and with which certificates."""
@@ -209,7 +248,7 @@ class Engine:
                 head.listen()
                 self._watch(row, head)
             return row
-        gone = frozenset(lost & set(row.members)) - {self.control.node_id}
+        gone = frozenset(lost & set(row.members))
         # A head that died by itself is missed by a guest that goes on: it waits at the socket.
         goes_on = has_guest and bool(row.opened) and not row.clean
         try:
@@ -223,6 +262,17 @@ class Engine:
         """Return whether somebody is connected to the present head for a while."""
         head = self._head(row.id)
         return head.age_s() > _SETTLED_S and head.clients() > 1  # one is our probe
+
+    def _drained(self, row: VolumeSet) -> bool:
+        """Have a head finish what a guest that is gone sent it: the next one must not read what may yet be lost."""
+        head = self._head(row.id)
+        if len(row.members) == 1 or head.clients() > 1:
+            return True
+        try:
+            head.drain()
+        except (QmpError, QmpLost):
+            return False
+        return True
 
     def _leave(self, volume_id: str) -> None:
         """End what is left here of a head: the volume is not this node's any more."""
@@ -255,12 +305,31 @@ class Engine:
             self._missed(row.id, _HEAD, str(error))
             return
         self.probes.watch(row.id, _HEAD, ping, lambda why: self._missed(row.id, _HEAD, why))
+        if len(running.members) > 1:
+            self._listen(row.id, head, running.members)
+
+    def _listen(self, volume_id: str, head: HeadProcess, members: Sequence[Member]) -> None:
+        """Hear which replica fails requests (a full or broken disk): its guest has got an error."""
+
+        def failed(block_node: str) -> None:
+            place = block_node.removeprefix("m")
+            if place.isdigit() and int(place) < len(members):
+                self._missed(volume_id, members[int(place)].node_id, "it fails requests")
+
+        try:
+            monitor = head.daemon.qmp(_ALIVE_S, EVENTS).detach()
+        except QmpLost as error:
+            self._missed(volume_id, _HEAD, str(error))
+            return
+        self.probes.listen(
+            volume_id, EVENTS, monitor, failed, lambda why: self._missed(volume_id, _HEAD, why)
+        )
 
     def _probe(self, volume_id: str, member: Member, epoch: int) -> None:
         node_id = member.node_id
         try:
             answer = Answer(port=member.port, export=f"e{epoch}")
-            nbd = self.dial(node_id, answer, ())
+            nbd = self.dial(node_id, answer, (), _ALIVE_S)
         except NbdError as error:
             self._missed(volume_id, node_id, str(error))
             return
@@ -277,7 +346,7 @@ class Engine:
     def _can_serve(self, node_id: str, answer: Answer, epoch: int) -> bool:
         del epoch
         try:
-            self.dial(node_id, answer, ()).close()
+            self.dial(node_id, answer, (), _ALIVE_S).close()
         except NbdError:
             return False
         return True

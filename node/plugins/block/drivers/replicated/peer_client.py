@@ -1,6 +1,8 @@
 """Asks replicas of other nodes over the data port, and brings frozen layers from there."""
 
+import fcntl
 import os
+from pathlib import Path
 from urllib.parse import quote
 
 import msgspec
@@ -12,7 +14,6 @@ from node.sdk import Control, DataPort, NodeRow, Unavailable
 REPLICAS = "/peer/replicas/{volume_id}/{verb}"
 LAYERS = "/peer/layers/{layer}"
 SERVICE = "/volume/v3"
-_MOST_BYTES = 1 << 20
 _CHUNK = 1 << 20
 
 
@@ -30,8 +31,7 @@ class DataPortPeers:
             return answer(self._site, verb, volume_id, request, layer_fetch(port))
         path = SERVICE + REPLICAS.format(volume_id=quote(volume_id), verb=verb)
         body = msgspec.json.encode(request)
-        with port.request(node_id, "POST", path, body) as found:
-            data = found.read(_MOST_BYTES)
+        data = port.send(node_id, "POST", path, body)
         try:
             return msgspec.json.decode(data, type=Answer)
         except msgspec.MsgspecError as error:
@@ -55,6 +55,12 @@ class _Fetch:
     def __call__(self, node_id: str, layer: str, site: ReplicaSite) -> None:
         path = site.layers.path(layer)
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with path.with_suffix(".lock").open("wb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # who asked may have lost patience and ask again
+            if not site.layers.trusted(layer):
+                self._bring(node_id, layer, path)
+
+    def _bring(self, node_id: str, layer: str, path: Path) -> None:
         aside = path.with_suffix(".fetch")
         with (
             self._port.get(node_id, SERVICE + LAYERS.format(layer=quote(layer))) as found,
@@ -68,6 +74,7 @@ class _Fetch:
             file.truncate(file.tell())
             file.flush()
             os.fsync(file.fileno())
+        aside.chmod(0o400)
         aside.rename(path)
 
 

@@ -14,7 +14,7 @@ A crash in between leaves a set without a head, and whoever comes next begins at
 """
 
 import logging
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
 import msgspec
@@ -30,6 +30,15 @@ from node.sdk import AnyOp, Conflict, Frozen, NodeError, Unavailable, check, ins
 log = logging.getLogger("hedgerow.block")
 
 _ATTEMPTS = 6
+
+
+class AskAll(Protocol):
+    """Calls for each node, at the same time or one after the other (see `peers.ask_all`)."""
+
+    def __call__(
+        self, nodes: Sequence[str], call: Callable[[str], Answer], /
+    ) -> tuple[dict[str, Answer], dict[str, NodeError]]:
+        """Return what came back, and what failed, by node."""
 
 
 class Head(Protocol):
@@ -93,8 +102,10 @@ class SetChanger:
         peers: Peers,
         dial: copying.Dial,
         can_serve: Callable[[str, Answer, int], bool],
+        ask_all: AskAll = ask_all,
     ) -> None:
         self._node_id = node_id
+        self._ask_all = ask_all
         self._rows = rows
         self._peers = peers
         self._dial = dial
@@ -168,7 +179,9 @@ class SetChanger:
         """Fence all members that are not given up; return those that answered. Never none: data would be lost."""
         asked = [node for node in row.members if node not in lost]
         request = Request(epoch=row.epoch)
-        done, failed = ask_all(asked, lambda node: self._peers.ask(node, "fence", row.id, request))
+        done, failed = self._ask_all(
+            asked, lambda node: self._peers.ask(node, "fence", row.id, request)
+        )
         if not done:
             why = "; ".join(error.message for error in failed.values()) or "all of them failed"
             raise Unavailable(f"No replica of volume {row.id} that is in sync can be used: {why}")
@@ -176,11 +189,13 @@ class SetChanger:
 
     def _equalise(self, row: VolumeSet, members: tuple[str, ...]) -> None:
         request = Request(epoch=row.epoch + 1, layers=row.layers, opened=row.opened)
-        gaps, failed = ask_all(members, lambda node: self._peers.ask(node, "gap", row.id, request))
+        gaps, failed = self._ask_all(members, lambda node: self._peers.ask(node, "gap", row.id, request))
         if failed:
             raise _Lost(failed, "; ".join(error.message for error in failed.values()))
         try:
-            differed = copying.equalise({node: gaps[node] for node in members}, self._dial)
+            differed = copying.equalise(
+                {node: gaps[node] for node in members}, self._dial
+            )
         except NbdError as error:
             raise Unavailable(f"Replicas of volume {row.id} cannot be compared: {error}") from error
         if differed:
@@ -202,7 +217,7 @@ class SetChanger:
         if layers == row.layers:
             return stay, joins
         request = Request(layers=layers, size_bytes=size)
-        done, failed = ask_all(
+        done, failed = self._ask_all(
             [*stay, *joins], lambda node: self._peers.ask(node, "prepare", row.id, request)
         )
         stay = in_order(done, stay)
@@ -220,7 +235,7 @@ class SetChanger:
             return self._peers.ask(node, "serve", row.id, asked)
 
         others = [node for node in row.members if node != self._node_id]
-        served, failed = ask_all(others, serve)
+        served, failed = self._ask_all(others, serve)
         if self._node_id in row.members:
             self._ready_here(row, failed)
         if failed:
