@@ -205,6 +205,8 @@ def _sources(ctx: Context, new: NewServer, flavor: Flavor) -> tuple[str, list[Wa
         named = of_image(facts.properties) if facts else []
         if root(named) is not None:
             image_id, found = "", [*named, *found]
+    if root(found) is not None:
+        image_id = ""  # a volume to boot from wins over the image
     server_create_volumes.checked(ctx, found, flavor)
     source = server_create_volumes.image_of(ctx, found)
     if source and not image_id and root(found).source == "image":  # type: ignore[union-attr]

@@ -152,7 +152,7 @@ def new_image(
     wish = {
         **properties,
         "name": name,
-        "disk_format": "qcow2",
+        "disk_format": "raw" if "block_device_mapping" in metadata else "qcow2",
         "container_format": "bare",
         "visibility": "private",
         "min_disk": flavor.disk_gib,

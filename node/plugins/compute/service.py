@@ -40,6 +40,7 @@ from node.plugins.compute import (
     server_volume_api,
     usage_api,
     version_api,
+    volume_proxy_api,
 )
 from node.plugins.compute.faults import fault, invalid
 from node.plugins.compute.policies import POLICIES, RULES
@@ -82,6 +83,7 @@ _ROUTES = (
     *server_volume_api.ROUTES,
     *guest_password.ROUTES,
     *usage_api.ROUTES,
+    *volume_proxy_api.ROUTES,
 )
 
 
