@@ -11,9 +11,11 @@ import argparse
 import contextlib
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,6 +34,7 @@ from node.cluster.settings import RaftSettings  # noqa: E402
 from node.errors import NodeError  # noqa: E402
 from node.ids import RandomIds  # noqa: E402
 from node.state.machine import Machine  # noqa: E402
+from node.state.reader import Reader  # noqa: E402
 from node.state.txn import Define, Insert, Txn, encode_txn  # noqa: E402
 from node.testing.certificates import TestAuthority  # noqa: E402
 
@@ -40,8 +43,8 @@ GOAL_OF_ETCD = 0.5
 _SOCKET = "core.sock"
 
 
-def core(directory: Path, node_id: str) -> None:
-    """Run one member until the parent closes the standard input."""
+def log_of(directory: Path, node_id: str) -> tuple[Consensus, PeerNetwork]:
+    """Return the log of one member, or of a node without a vote, and its links."""
     book = {
         name: ("127.0.0.1", port)
         for name, port in json.loads((directory.parent / "book.json").read_text()).items()
@@ -54,14 +57,32 @@ def core(directory: Path, node_id: str) -> None:
     peers = PeerNetwork(
         node_id=node_id, credentials=lambda: files, addresses=book.get, listen=book[node_id]
     )
-    others = tuple(name for name in book if name != node_id)
-    settings = RaftSettings(node_id=node_id, first_peers=others)
+    voters = tuple(name for name in book if not name.startswith("l"))
+    others = tuple(name for name in voters if name != node_id)
+    settings = RaftSettings(node_id=node_id, first_peers=others, first_voter=node_id in voters)
     machine = Machine(directory / "state.db")
     consensus = Consensus(
         machine, directory / "log", directory / _SOCKET, settings, peers=peers if others else None
     )
     if others:
         peers.start()
+    return consensus, peers
+
+
+def learners(directory: Path, node_ids: list[str]) -> None:
+    """Run some nodes without a vote in one process, which is killed."""
+    made = []
+    for node_id in node_ids:
+        (directory / node_id).mkdir(exist_ok=True)
+        made.append(log_of(directory / node_id, node_id))
+        made[-1][0].start()
+    print("ready", flush=True)
+    threading.Event().wait()
+
+
+def core(directory: Path, node_id: str) -> None:
+    """Run one member until the parent closes the standard input."""
+    consensus, peers = log_of(directory, node_id)
     consensus.start()
     print("ready", flush=True)
     for line in sys.stdin:
@@ -76,14 +97,15 @@ def core(directory: Path, node_id: str) -> None:
 class Members:
     """The processes of one cluster."""
 
-    def __init__(self, directory: Path, count: int) -> None:
+    def __init__(self, directory: Path, count: int, learners: int = 0) -> None:
         self.directory = directory
         self.names = [f"m{i}" for i in range(count)]
+        self.learners = [f"l{i}" for i in range(learners)]
         authority = TestAuthority(directory / "ca")
-        for name in self.names:
+        for name in (*self.names, *self.learners):
             authority.node(name)
             (directory / name).mkdir()
-        book = {name: etcd.free_port() for name in self.names}
+        book = {name: etcd.free_port() for name in (*self.names, *self.learners)}
         (directory / "book.json").write_text(json.dumps(book))
         self.running: dict[str, subprocess.Popen[str]] = {}
 
@@ -101,6 +123,31 @@ class Members:
         self.running[name] = subprocess.Popen(
             argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
+
+    def start_learners(self, begin: int, end: int) -> subprocess.Popen[str]:
+        """Start a process of some nodes without a vote; it says that it is ready."""
+        argv = [sys.executable, __file__, "--role", "learners", "--dir", str(self.directory),
+                "--id", ",".join(self.learners[begin:end])]  # fmt: skip
+        return subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
+
+    def applied(self, name: str) -> int:
+        """Return at which entry a node's rows are, 0 before there are any."""
+        try:
+            with contextlib.closing(Reader(self.directory / name / "state.db")) as reader:
+                return reader.applied_index()
+        except (sqlite3.OperationalError, TypeError):
+            return 0
+
+    def behind(self, index: int) -> str:
+        """Say how many of the nodes that run without a vote are not at an entry yet; empty: none."""
+        there = [name for name in self.learners if (self.directory / name / _SOCKET).exists()]
+        late = sum(self.applied(name) < index for name in there)
+        return f"{late} of {len(there)} are behind" if late else ""
+
+    def define(self, name: str) -> None:
+        """Declare the table of the rows that are written."""
+        client = ProposalClient(self.socket(name))
+        client.propose(encode_txn(Txn(request_id="define", ops=(Define(TABLE),))), 10)
 
     def ready(self) -> None:
         for process in self.running.values():
@@ -144,8 +191,7 @@ def cluster(directory: Path, count: int) -> Iterator[Members]:
         for name in members.names:
             members.start(name)
         members.ready()
-        client = ProposalClient(members.socket(members.leader()))
-        client.propose(encode_txn(Txn(request_id="define", ops=(Define(TABLE),))), 10)
+        members.define(members.leader())
         yield members
     finally:
         for name in list(members.running):
@@ -301,6 +347,8 @@ def main() -> None:
     args = parser.parse_args()
     if args.role == "core":
         core(args.dir, args.id)
+    elif args.role == "learners":
+        learners(args.dir, args.id.split(","))
     else:
         report(args)
 

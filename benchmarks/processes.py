@@ -78,7 +78,7 @@ def kind(command: bytes) -> str:
         return "guest"
     if b"node.daemon" in words:
         return words[words.index(b"node.daemon") + 1].decode()
-    if b"node.cli" in words:
+    if b"node.supervisor" in words:
         return "supervisor"
     return program or "?"
 

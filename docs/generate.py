@@ -119,7 +119,7 @@ _IMPLIED = {
 def _reach(policy: str, policies: Any, role: str) -> str:
     from node.api.context import Token
 
-    if policy in ("public", "any"):
+    if policy in ("public", "any", "own"):
         return "any"
     if policy.startswith("("):
         return "-"

@@ -23,6 +23,7 @@ LATE_COMMANDS = {
     "lab": ("node.lab.command", "lab"),
     "node": ("node.commands.member", "member"),
     "token": ("node.commands.token", "token"),
+    "witness": ("node.commands.witness", "witness"),
 }
 """Commands that live in packages of their own: name to (module, attribute)."""
 
@@ -94,7 +95,7 @@ def run(config_path: Path | None) -> None:
     """Run the node in the foreground until SIGTERM."""
     from node import daemon
 
-    sys.exit(daemon.run(config_path))
+    daemon.run(config_path)
 
 
 @main.command()

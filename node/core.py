@@ -15,11 +15,14 @@ from node.clock import Clock, SystemClock
 from node.cluster.admin_commands import ClusterCommands
 from node.cluster.client import SOCKET_FILE
 from node.cluster.consensus import Consensus
+from node.cluster.features import check_level, raise_ops
 from node.cluster.founding import Certificates
 from node.cluster.recover import LOG_DIRECTORY, epoch_of, give_way
+from node.cluster.server_files import TLS_DIRECTORY
 from node.cluster.settings import RaftSettings
 from node.cluster.status import Status
-from node.cluster.trust import TLS_DIRECTORY, Trust
+from node.cluster.tables import CLUSTER, ClusterRow
+from node.cluster.trust import Trust
 from node.config import ClusterSection, Config
 from node.control.data_place import Members, data_port
 from node.control.gauges import reconciler_gauges
@@ -28,7 +31,7 @@ from node.control.reconciler import Reconciler
 from node.control.runtime import NodeControl, Runtime
 from node.core_status import core_status, log_gauges
 from node.enrolment import Enrolment
-from node.errors import Conflict, DiskFull, NodeError, Unavailable
+from node.errors import Conflict, DiskFull, Incompatible, NodeError, Unavailable
 from node.ids import Ids, RandomIds
 from node.observe.admin import AdminServer, Command
 from node.observe.metrics import exposition
@@ -48,6 +51,7 @@ log = logging.getLogger("hedgerow.node")
 _START_TIMEOUT_S = 30.0
 _PATIENCE_S = 0.5
 _CONFIRM_S = 5.0
+_FEWEST_ENTRIES, _USUAL_TAIL = 50, 256
 _SWITCH_S = 0.0005
 """How long a thread may hold the interpreter while the log's thread waits: a commit is shorter than that."""
 
@@ -71,7 +75,13 @@ class Node:
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.node_id = NodeId(identity(self.directory, self.ids).node_id)
         give_way(self.directory)
-        self._settings = RaftSettings(node_id=self.node_id, epoch=epoch_of(self.directory))
+        entries = max(_FEWEST_ENTRIES, config.section(ClusterSection).log_entries)
+        self._settings = RaftSettings(
+            node_id=self.node_id,
+            epoch=epoch_of(self.directory),
+            compaction_min_entries=entries,
+            tail_entries=min(_USUAL_TAIL, entries // 8),
+        )
         self.machine = Machine(self.directory / STATE_FILE, self._changed)
         self.readers = Readers(self.directory / STATE_FILE)
         self.certificates = Certificates(
@@ -129,7 +139,7 @@ class Node:
         Among others all that happens in a thread, for it may take as long as others do; see `failure`.
         """
         self.machine.check_floor(list(self.enrolment.tables()))
-        self.host.services()  # the API process serves them; here they are looked at for `hedgerow status`
+        check_level(self.readers.reader())
         if self.others is not None:
             self.others.open()
             self.admin.start()
@@ -143,8 +153,17 @@ class Node:
         self.enrolment.settle(
             self.enrolment.tables(), self.machine.declared(), self.certificates.first_rows(self.ids)
         )
+        self._raise_level_alone()
         self.runtime.start()
         self.admin.start()
+
+    def _raise_level_alone(self) -> None:
+        """Use all that this version knows: there is nobody else who would have to know it."""
+        db = self.readers.reader()
+        ops = raise_ops(db.get(ClusterRow, CLUSTER), db.rows(NodeRow), self.clock.now_us())
+        if ops:
+            self._propose(*ops)
+            self.enrolment.declare(self.enrolment.tables(), self.machine.declared())
 
     def _log(self, settings: RaftSettings) -> Consensus:
         peers = self.others.peers if self.others is not None else None
@@ -182,7 +201,7 @@ class Node:
                     for member in membership.members
                     if member.is_voter and member.node_id != self.node_id
                 )
-                settings = RaftSettings(node_id=self.node_id, first_peers=voters, first_voter=False)
+                settings = msgspec.structs.replace(settings, first_peers=voters, first_voter=False)
         self.certificates.keep()
         self.consensus = self._log(settings)
         self.others.attach(self.consensus, self.machine, self.runtime.look_at_all)
@@ -243,6 +262,7 @@ class Node:
             if renewed:
                 self.others.peers.reload()
         self.enrolment.report()
+        self._level_changed()
 
     # -- what others are handed
 
@@ -266,6 +286,20 @@ class Node:
 
     def _changed(self, changes: Changes) -> None:
         self.runtime.changed(changes)
+        if ClusterRow.__table__.name in changes and self.others is not None:
+            # Not in the log's thread, which applies what this proposes.
+            threading.Thread(target=self._level_changed, name="features", daemon=True).start()
+
+    def _level_changed(self) -> None:
+        """Use what all members know now; end where this version does not."""
+        try:
+            check_level(self.readers.reader())
+            if self.control.lease_valid():  # else it declares them when it enrols
+                self.enrolment.declare(self.enrolment.tables(), self.machine.declared())
+        except Incompatible as error:
+            self.failure = error.message
+        except (Unavailable, DiskFull) as error:
+            log.info("the new tables are declared later: %s", error.message)
 
     def _commands(self) -> Mapping[str, Command]:
         of_members = self.others.commands(self._propose_bytes) if self.others is not None else {}
@@ -279,6 +313,7 @@ class Node:
             "reconcilers": self.runtime.state,
             "metrics": self.metrics,
             "world": self.runtime.world,
+            "tell": self.runtime.tell,
             "pause": lambda name: self._pause(name, paused=True),
             "resume": lambda name: self._pause(name, paused=False),
         }

@@ -1,177 +1,57 @@
-"""The processes of a node: the core, the API server, and the supervisor that keeps both running.
+"""The processes of a node: the core and the API server, children of the supervisor (node/supervisor.py).
 
-The supervisor imports next to nothing, starts the two as children, restarts what dies, and ends both when it is
-told to. The children end when the supervisor does. VMs, networks and libvirt belong to neither.
+They end when the supervisor does. VMs, networks and libvirt belong to none of them.
 """
 
-import contextlib
 import ctypes
 import logging
 import os
-import select
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from node.supervisor import PARENT, StopSignal
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from node.api.context import Teller
     from node.config import Config
     from node.pluginhost import PluginHost
 
 log = logging.getLogger("hedgerow.daemon")
 
-PARTS = ("core", "api")
-_FIRST_PAUSE_S = 0.5
-_LONGEST_PAUSE_S = 20.0
-_STEADY_S = 30.0
-_GRACE_S = 20.0
 _REPORT_S = 60.0
 _PR_SET_PDEATHSIG = 1
-_MALLOC = "glibc.malloc.mmap_threshold=1048576:glibc.malloc.arena_max=2"
-"""What a password hash takes (19 MiB) goes back to the system instead of staying in each thread's arena."""
-_HUGE = ":glibc.malloc.hugetlb=1"
-"""For the API, which hashes: page faults would cost half a hash. The core would only take some MiB more."""
 
 
-def run(config_path: Path | None) -> int:
-    """Supervise a node until SIGTERM; return the exit code."""
+def run(config_path: Path | None) -> None:
+    """Become the supervisor of a node.
+
+    Raises:
+        ConfigError: the configuration cannot be read.
+    """
     from node.config import LogSection, load
     from node.observe.log import configure
 
     config = load(config_path, others_allowed=True)
     section = config.section(LogSection)
-    configure(section.level, section.format)
-    lock = _only_one(config.state_dir)
-    if lock is None:
-        return 1
-    stop = _StopSignal(signal.SIGTERM, signal.SIGINT)
-    parts = [_Part(name, config_path) for name in PARTS]
-    for part in parts:
-        part.start()
-    notify("READY=1")
-    while not stop.wait(0.2):
-        for part in parts:
-            part.keep()
-    notify("STOPPING=1")
-    for part in reversed(parts):
-        part.stop()
-    os.close(lock)
-    return 0
+    configure(section.level, section.format)  # wrong ones are told now
+    told = [str(config_path or ""), str(config.state_dir), section.level, section.format]
+    # Another program, not a function: what read the configuration would stay in memory as long as the node runs.
+    argv = [sys.executable, "-m", "node.supervisor", "run", *told]
+    os.execv(sys.executable, argv)  # noqa: S606 - no shell is wanted
 
 
-class _StopSignal:
-    """Waits for a signal that ends the process.
-
-    No `threading.Event`: its `set`, called by a handler that interrupts its own `wait`, may wait for ever.
-    """
-
-    def __init__(self, *numbers: signal.Signals) -> None:
-        self._reader, self._writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        for number in numbers:
-            signal.signal(number, self._arrived)
-
-    def _arrived(self, _signal: int, _frame: FrameType | None) -> None:
-        with contextlib.suppress(BlockingIOError):
-            os.write(self._writer, b"x")
-
-    def wait(self, timeout_s: float) -> bool:
-        """Return whether the signal came, at the latest after the time."""
-        return bool(select.select([self._reader], [], [], timeout_s)[0])
-
-
-def _only_one(directory: Path) -> int | None:
-    """Hold the state directory for this supervisor; None, and a line in the log, when another one has it."""
-    import fcntl
-
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    descriptor = os.open(directory / "run.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        log.critical(
-            "Another hedgerow runs on %s: stop that one first, or give this one a state_dir of its own",
-            directory,
-        )
-        return None
-    return descriptor
-
-
-class _Part:
-    """One child process that is kept running."""
-
-    def __init__(self, name: str, config_path: Path | None) -> None:
-        self._name = name
-        self._argv = [sys.executable, "-m", "node.daemon", name, str(config_path or "")]
-        self._process: subprocess.Popen[bytes] | None = None
-        self._started_s = 0.0
-        self._again_s = 0.0
-        self._pause_s = _FIRST_PAUSE_S
-
-    def start(self) -> None:
-        self._process = subprocess.Popen(
-            self._argv,
-            preexec_fn=_die_with_parent,  # noqa: PLW1509 - nothing else runs in the supervisor
-            env={
-                "GLIBC_TUNABLES": _MALLOC + (_HUGE if self._name == "api" else ""),
-                **os.environ,
-            },
-        )
-        self._started_s = time.monotonic()
-
-    def keep(self) -> None:
-        """Start it again when it has ended, with growing pauses while it keeps ending."""
-        now = time.monotonic()
-        if self._process is None:
-            if now >= self._again_s:
-                self.start()
-            return
-        code = self._process.poll()
-        if code is None:
-            return
-        if now - self._started_s > _STEADY_S:
-            self._pause_s = _FIRST_PAUSE_S
-        log.error("the %s process ended with %d, again in %.1f s", self._name, code, self._pause_s)
-        self._process = None
-        self._again_s = now + self._pause_s
-        self._pause_s = min(self._pause_s * 2, _LONGEST_PAUSE_S)
-
-    def stop(self) -> None:
-        """End it; kill it when it does not."""
-        if self._process is None:
-            return
-        self._process.terminate()
-        try:
-            self._process.wait(_GRACE_S)
-        except subprocess.TimeoutExpired:
-            log.error("the %s process does not end, it is killed", self._name)
-            self._process.kill()
-            self._process.wait()
-
-
-def _die_with_parent() -> None:
-    """Have the kernel end this child when the supervisor dies."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-
-
-def notify(state: str) -> None:
-    """Tell systemd, when it is there. Source: sd_notify(3)."""
-    import socket
-
-    address = os.environ.get("NOTIFY_SOCKET", "")
-    if not address:
-        return
-    if address.startswith("@"):
-        address = "\0" + address[1:]
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
-        try:
-            sock.connect(address)
-            sock.sendall(state.encode())
-        except OSError as error:
-            log.warning("systemd cannot be told %s: %s", state, error)
+def end_with_parent() -> None:
+    """Have the kernel end this process when its supervisor dies; does nothing without one."""
+    supervisor = os.environ.pop(PARENT, "")
+    if supervisor:
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        if os.getppid() != int(supervisor):  # it died before
+            sys.exit(1)
 
 
 def core(config_path: Path | None) -> int:
@@ -180,7 +60,7 @@ def core(config_path: Path | None) -> int:
     from node.errors import NodeError
 
     config, host = _prepare(config_path)
-    stop = _StopSignal(signal.SIGTERM)
+    stop = StopSignal(signal.SIGTERM)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         node = Node(config, host)
@@ -207,7 +87,7 @@ def api(config_path: Path | None) -> int:
     from node.api.server import ApiServer, TlsFiles, backend_policies
     from node.clock import SystemClock
     from node.cluster.client import SOCKET_FILE, ProposalClient
-    from node.cluster.trust import TLS_DIRECTORY, await_server_files
+    from node.cluster.server_files import TLS_DIRECTORY, await_server_files
     from node.config import ApiSection, ClusterSection
     from node.control.data_place import Members, data_port
     from node.control.freshness import Freshness
@@ -237,11 +117,27 @@ def api(config_path: Path | None) -> int:
         ids=RandomIds(),
         node_id=_node_id(directory),
         data_port=data_port(config, members),
+        tell=_teller(directory),
         is_member=members.is_member,
         is_fresh=(lambda _db: True) if is_alone else Freshness(log_client.read_index).ensure,
     )
     ApiServer(backend, services, TlsFiles(certificate=files.certificate, key=files.key)).run()
     return 0
+
+
+def _teller(directory: Path) -> "Teller":
+    """Return the way to this node's core for `Context.tell`."""
+    from node.errors import BadRequest, Unavailable
+    from node.observe.admin import ask
+
+    def tell(name: str, key: str) -> "Mapping[str, Any]":
+        try:
+            found: dict[str, Any] = ask(directory, "tell", name=name, key=key)
+        except BadRequest as error:
+            raise Unavailable(error.message) from error
+        return found
+
+    return tell
 
 
 def teardown(config_path: Path | None) -> int:
@@ -300,5 +196,6 @@ def _wait_for(path: Path) -> None:
 
 
 if __name__ == "__main__":
+    end_with_parent()
     given = Path(sys.argv[2]) if sys.argv[2] else None
     sys.exit({"core": core, "api": api, "teardown": teardown}[sys.argv[1]](given))

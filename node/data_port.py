@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from node.errors import NotFound, Unavailable
+from node.errors import DiskFull, NotFound, Unavailable
 from node.types import Frozen
 
 Address = tuple[str, int]
@@ -22,6 +22,9 @@ _CONNECT_S = 3.0
 _STALL_S = 20.0
 _FILES = ("node.pem", "node.key", "ca.pem")
 _ERROR_BYTES = 4096
+_IDLE = 32
+"""Connections to one node that are kept for later requests."""
+_HEADERS = {"User-Agent": "hedgerow", "Content-Type": "application/octet-stream"}
 
 
 class NodeTls:
@@ -96,6 +99,19 @@ class DataAnswer(Protocol):
         """
 
 
+class DataUpload(Protocol):
+    """A body on its way to another node. Must be ended by `finish` or `close`."""
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Send bytes. Raises Unavailable."""
+
+    def finish(self) -> bytes:
+        """End the body and return the answer. Raises as `DataPort.send`."""
+
+    def close(self) -> None:
+        """Give it up: the other node sees a torn body. Harmless after `finish`."""
+
+
 class DataPort(Protocol):
     """The way to other nodes' data. In tests: `node.testing.members`."""
 
@@ -109,31 +125,41 @@ class DataPort(Protocol):
             Unavailable: 503, nobody knows where it is, it does not answer, or refuses.
         """
 
-    def request(
-        self, node_id: str, method: str, path: str, body: bytes = b""
-    ) -> contextlib.AbstractContextManager[DataAnswer]:
-        """Send a request with a body of any method; whoever serves the path says what it means.
+
+    def send(self, node_id: str, method: str, path: str, body: bytes = b"") -> bytes:
+        """Send a request with a body and return the whole answer; connections are kept for the next one.
+
+        A request whose connection breaks may have been carried out, and is sent again on a new one: it must be
+        harmless when repeated.
 
         Raises:
-            NotFound, Unavailable: as `get`.
+            NotFound: 404, that node has no such thing.
+            DiskFull: 507, of that node.
+            Unavailable: 503, it does not answer, or refuses.
         """
+
+    def upload(self, node_id: str, method: str, path: str) -> DataUpload:
+        """Begin a request whose body comes piece by piece. Raises Unavailable."""
 
 
 class NoDataPort:
     """The data port of a node that is alone."""
 
+    def send(self, node_id: str, method: str, path: str, body: bytes = b"") -> bytes:
+        """Refuse."""
+        del method, path, body
+        raise Unavailable(f"This node has no way to node {node_id}: [cluster] data_port is 0")
+
+    def upload(self, node_id: str, method: str, path: str) -> DataUpload:
+        """Refuse."""
+        del method, path
+        raise Unavailable(f"This node has no way to node {node_id}: [cluster] data_port is 0")
+
     def get(
         self, node_id: str, path: str, *, offset: int = 0, last: int | None = None
     ) -> contextlib.AbstractContextManager[DataAnswer]:
         """Refuse."""
-        del offset, last
-        return self.request(node_id, "GET", path)
-
-    def request(
-        self, node_id: str, method: str, path: str, body: bytes = b""
-    ) -> contextlib.AbstractContextManager[DataAnswer]:
-        """Refuse."""
-        del method, path, body
+        del path, offset, last
         raise Unavailable(f"This node has no way to node {node_id}: [cluster] data_port is 0")
 
 
@@ -151,35 +177,80 @@ class TlsDataPort:
     def __init__(self, tls: NodeTls, locate: Callable[[str], Place | None]) -> None:
         self._tls = tls
         self._locate = locate
+        self._idle: dict[str, list[http.client.HTTPConnection]] = {}
+        self._lock = threading.Lock()
 
-    def get(
-        self, node_id: str, path: str, *, offset: int = 0, last: int | None = None
-    ) -> contextlib.AbstractContextManager[DataAnswer]:
-        """Open what a node serves at a path."""
-        headers = {}
-        if offset or last is not None:
-            headers["Range"] = f"bytes={offset}-{'' if last is None else last}"
-        return self._open(node_id, "GET", path, None, headers)
+    def send(self, node_id: str, method: str, path: str, body: bytes = b"") -> bytes:
+        """Send a request with a body on a kept connection."""
+        place = self._place(node_id)
+        while True:
+            connection, is_kept = self._take(node_id, place)
+            try:
+                connection.request(method, path, body, _HEADERS)
+                raw = connection.getresponse()
+                status, data = raw.status, raw.read()
+            except (OSError, http.client.HTTPException) as error:
+                connection.close()
+                if is_kept:  # the other side may have ended it while it was idle
+                    continue
+                raise Unavailable(f"Node {place.name} does not answer: {error}") from error
+            self._give(node_id, connection, raw)
+            return _whole(status, data, place.name, path)
 
-    def request(
-        self, node_id: str, method: str, path: str, body: bytes = b""
-    ) -> contextlib.AbstractContextManager[DataAnswer]:
-        """Send a request with a body."""
-        return self._open(node_id, method, path, body, {"Content-Type": "application/json"})
+    def upload(self, node_id: str, method: str, path: str) -> DataUpload:
+        """Begin a request whose body comes piece by piece."""
+        place = self._place(node_id)
+        connection = http.client.HTTPConnection(place.address, place.port, timeout=_STALL_S)
+        connection.sock = self._connect(node_id, place)
+        return _Upload(connection, place.name, method, path)
 
-    @contextlib.contextmanager
-    def _open(
-        self, node_id: str, method: str, path: str, body: bytes | None, more: Mapping[str, str]
-    ) -> Iterator[DataAnswer]:
-        headers = {"User-Agent": "hedgerow", "Connection": "close", **more}
+    def _place(self, node_id: str) -> Place:
         place = self._locate(node_id)
         if place is None or not place.address or not place.port:
             raise Unavailable(f"The data port of node {node_id} is not known")
+        return place
+
+    def _take(self, node_id: str, place: Place) -> tuple[http.client.HTTPConnection, bool]:
+        """Return a connection, and whether it is one that was used before."""
+        with self._lock:
+            idle = self._idle.get(node_id)
+            while idle:
+                kept = idle.pop()
+                if (kept.host, kept.port) == (place.address, place.port):
+                    return kept, True
+                kept.close()
+        connection = http.client.HTTPConnection(place.address, place.port, timeout=_STALL_S)
+        connection.sock = self._connect(node_id, place)
+        return connection, False
+
+    def _give(
+        self, node_id: str, connection: http.client.HTTPConnection, raw: http.client.HTTPResponse
+    ) -> None:
+        """Keep a connection for the next request."""
+        if raw.will_close or connection.sock is None:
+            connection.close()
+            return
+        with self._lock:
+            idle = self._idle.setdefault(node_id, [])
+            if len(idle) < _IDLE:
+                idle.append(connection)
+                return
+        connection.close()
+
+    @contextlib.contextmanager
+    def get(
+        self, node_id: str, path: str, *, offset: int = 0, last: int | None = None
+    ) -> Iterator[DataAnswer]:
+        """Open what a node serves at a path."""
+        headers = {"User-Agent": "hedgerow", "Connection": "close"}
+        if offset or last is not None:
+            headers["Range"] = f"bytes={offset}-{'' if last is None else last}"
+        place = self._place(node_id)
         connection = http.client.HTTPConnection(place.address, place.port, timeout=_STALL_S)
         try:
             connection.sock = self._connect(node_id, place)
             try:
-                connection.request(method, path, body, headers)
+                connection.request("GET", path, headers=headers)
                 raw = connection.getresponse()
             except (OSError, http.client.HTTPException) as error:
                 raise Unavailable(f"Node {place.name} does not answer: {error}") from error
@@ -206,6 +277,61 @@ class TlsDataPort:
             raise Unavailable(f"{place.address}:{place.port} is node {found}, not {node_id}")
         wrapped.settimeout(_STALL_S)
         return wrapped
+
+
+class _Upload:
+    """A body that is sent in chunks. Source: RFC 9112, section 7.1."""
+
+    def __init__(
+        self, connection: http.client.HTTPConnection, name: str, method: str, path: str
+    ) -> None:
+        self._connection = connection
+        self._name = name
+        self._path = path
+        try:
+            connection.putrequest(method, path, skip_accept_encoding=True)
+            for header, value in {**_HEADERS, "Transfer-Encoding": "chunked"}.items():
+                connection.putheader(header, value)
+            connection.endheaders()
+        except (OSError, http.client.HTTPException) as error:
+            connection.close()
+            raise Unavailable(f"Node {name} does not answer: {error}") from error
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        if not data:
+            return
+        try:
+            self._connection.send(b"%x\r\n" % len(data))
+            self._connection.send(data)
+            self._connection.send(b"\r\n")
+        except OSError as error:
+            self.close()
+            raise Unavailable(f"Node {self._name} went away: {error}") from error
+
+    def finish(self) -> bytes:
+        try:
+            self._connection.send(b"0\r\n\r\n")
+            raw = self._connection.getresponse()
+            return _whole(raw.status, raw.read(), self._name, self._path)
+        except (OSError, http.client.HTTPException) as error:
+            raise Unavailable(f"Node {self._name} went away: {error}") from error
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+def _whole(status: int, data: bytes, name: str, path: str) -> bytes:
+    """Return the body of a good answer; raise what another one says."""
+    if 200 <= status < 300:
+        return data
+    if status == 404:
+        raise NotFound(f"Node {name} does not have {path}")
+    if status == 507:
+        raise DiskFull(f"Node {name} has no room")
+    text = data[:_ERROR_BYTES].decode("utf-8", "replace")
+    raise Unavailable(f"Node {name} refuses {path} ({status}): {text[:200]}")
 
 
 class _Answer:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from node import __version__
 from node.clock import Clock
 from node.cluster.address import own_address
+from node.cluster.features import FEATURE_LEVEL, level_of
 from node.cluster.founding import Certificates
 from node.cluster.lease import LeaseClaim
 from node.cluster.tables import ROW_TYPES
@@ -48,6 +49,7 @@ class Enrolment:
         self._certificates = certificates
         self._propose = propose
         self._clock = clock
+        self._levels: dict[str, int] = {}
         self._cluster = config.section(ClusterSection)
 
     def tables(self) -> dict[Table, str]:
@@ -55,9 +57,11 @@ class Enrolment:
         kept: dict[str, tuple[Table, str]] = {
             row_type.__table__.name: (row_type.__table__, "core") for row_type in CORE_ROW_TYPES
         }
+        self._levels = {one.__table__.name: one.since_level for one in CORE_ROW_TYPES}
         for plugin, row_types in self._host.gather("row_types"):
             for row_type in row_types:
                 table = row_type.__table__
+                self._levels.setdefault(table.name, row_type.since_level)
                 if kept.setdefault(table.name, (table, plugin))[0] is not table:
                     taken = Conflict(f"the table name {table.name} is taken")
                     self._host.report(plugin, "hook row_types", taken)
@@ -75,15 +79,25 @@ class Enrolment:
             Unavailable: 503, nobody leads the log.
             DiskFull: 507.
         """
-        for table, plugin in tables.items():
-            if table.name not in held or held[table.name].version < table.version:
-                outcome = self._propose(Define(table))
-                if isinstance(outcome, Refused):
-                    self._refused(plugin, "row_types", f"table {table.name}", outcome)
+        self.declare(tables, held)
         if first_rows:
             self._propose(*first_rows)
         self._seed()
         self.report()
+
+    def declare(self, tables: Mapping[Table, str], held: Mapping[str, Table]) -> None:
+        """Have the cluster hold those tables that all its members know.
+
+        Raises:
+            Unavailable: 503, nobody leads the log.
+        """
+        level = level_of(self._control.db)
+        for table, plugin in tables.items():
+            is_new = table.name not in held or held[table.name].version < table.version
+            if is_new and self._levels.get(table.name, 1) <= level:
+                outcome = self._propose(Define(table))
+                if isinstance(outcome, Refused):
+                    self._refused(plugin, "row_types", f"table {table.name}", outcome)
 
     def _seed(self) -> None:
         """Propose the rows that a new cluster begins with; those that exist are not proposed at all."""
@@ -141,6 +155,7 @@ class Enrolment:
             "facts": {**facts, "version": __version__},
             "fingerprint": self._certificates.trust.fingerprint,
             "api_port": self._config.section(ApiSection).port,
+            "feature_level": FEATURE_LEVEL,
         }
         if self._cluster.port:
             return fields | {

@@ -12,7 +12,7 @@ import pluggy
 if TYPE_CHECKING:
     import click
 
-    from node.api.context import Context, Token
+    from node.api.context import AccessKey, Context, Token
     from node.api.route import Service
     from node.config import Config
     from node.control.placement import NodeRow, PlacementRequest
@@ -79,8 +79,11 @@ def metrics(control: "Control") -> Mapping[str, float]:  # type: ignore[empty-bo
 
 
 @hookspec(firstresult=True)
-def token_verify(db: "Reader", token: str, now_us: int) -> "Token | None":
-    """Return who a token stands for, or None when it is not valid. Called for each request (cached for seconds)."""
+def token_verify(db: "Reader", token: "str | AccessKey", now_us: int) -> "Token | None":
+    """Return who a token stands for, or None when it is not valid. Called for each request (cached for seconds).
+
+    Asked with an AccessKey by services that check signatures, it returns a KeyToken with the key's secret.
+    """
 
 
 @hookspec(firstresult=True)

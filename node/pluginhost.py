@@ -32,6 +32,7 @@ BUILTIN = (
     "node.plugins.image",
     "node.plugins.network",
     "node.plugins.compute",
+    "node.plugins.object",
     "node.plugins.block",
 )
 

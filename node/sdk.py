@@ -1,11 +1,12 @@
 """The product's public surface: everything that a plugin may import, re-exported."""
 
-from node.api.context import Context, Token
+from node.api.context import AccessKey, Context, KeyToken, Token
 from node.api.inner import InnerAnswer
+from node.api.receiving import FileSink, Received, receive
 from node.api.route import Microversions, Reply, Route, Service
-from node.clock import Clock, iso_utc, parse_iso
+from node.clock import Clock, SystemClock, iso_utc, parse_iso
 from node.cluster.operator import Operator, operator
-from node.config import ApiSection, Config, NodeSection
+from node.config import ApiSection, ClusterSection, Config, NodeSection
 from node.contracts import (
     FixedIp,
     ImageChange,
@@ -22,7 +23,16 @@ from node.contracts import (
 )
 from node.control.placement import NodeRow, PlacementRequest, choose
 from node.control.reconciler import Control, Done, Reconciler
-from node.data_port import DataAnswer, DataPort, NoDataPort, NodeTls, common_name
+from node.data_port import (
+    DataAnswer,
+    DataPort,
+    DataUpload,
+    NoDataPort,
+    NodeTls,
+    Place,
+    TlsDataPort,
+    common_name,
+)
 from node.errors import (
     BadRequest,
     ClientGone,
@@ -79,6 +89,7 @@ from node.volume_contract import (
 )
 
 __all__ = [
+    "AccessKey",
     "AnyOp",
     "ApiSection",
     "Applied",
@@ -88,6 +99,7 @@ __all__ = [
     "Check",
     "ClientGone",
     "Clock",
+    "ClusterSection",
     "Config",
     "Conflict",
     "Context",
@@ -95,9 +107,11 @@ __all__ = [
     "Count",
     "DataAnswer",
     "DataPort",
+    "DataUpload",
     "Delete",
     "DiskFull",
     "Done",
+    "FileSink",
     "FixedIp",
     "Forbidden",
     "Frozen",
@@ -109,6 +123,7 @@ __all__ = [
     "Images",
     "InnerAnswer",
     "Insert",
+    "KeyToken",
     "LengthRequired",
     "MethodNotAllowed",
     "Micros",
@@ -127,6 +142,7 @@ __all__ = [
     "Operator",
     "OverQuota",
     "Patch",
+    "Place",
     "PlacementRequest",
     "PortPlan",
     "PortRequest",
@@ -136,6 +152,7 @@ __all__ = [
     "Put",
     "RangeNotSatisfiable",
     "Reader",
+    "Received",
     "Reconciler",
     "Refused",
     "Reply",
@@ -144,7 +161,9 @@ __all__ = [
     "Row",
     "ServerMetadata",
     "Service",
+    "SystemClock",
     "Table",
+    "TlsDataPort",
     "Token",
     "TooLarge",
     "Unauthorized",
@@ -168,5 +187,6 @@ __all__ = [
     "parse_iso",
     "patch",
     "put",
+    "receive",
     "volumes_of",
 ]

@@ -5,11 +5,12 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from types import SimpleNamespace
 from typing import Any, cast
+from urllib.parse import unquote
 
 import falcon
 import msgspec
 
-from node.api.dispatch import PEER, Backend, Dispatcher
+from node.api.dispatch import PEER, RAW_URI, Backend, Dispatcher
 from node.api.metrics import MetricsPage
 from node.api.openapi import document
 from node.api.policy import collect
@@ -19,7 +20,7 @@ from node.observe.requests import RequestCounts
 
 log = logging.getLogger("hedgerow.api")
 
-_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "COPY")
+_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "COPY", "OPTIONS")
 
 Responder = Callable[..., None]
 Wsgi = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
@@ -48,6 +49,9 @@ def build(
     app = falcon.App(cors_enable=False)
     app.req_options.strip_url_path_trailing_slash = True
     app.resp_options.default_media_type = "application/json"
+    claiming = [service for service in services if service.claim is not None]
+    if claiming and not peers:
+        app.add_middleware(_Elsewhere(backend, claiming))
     dispatchers = sorted(
         (Dispatcher(backend, service) for service in services),
         key=lambda dispatcher: -len(dispatcher.service.path),
@@ -117,9 +121,8 @@ def _add_service(app: Any, dispatcher: Dispatcher, *, peers: bool) -> None:
     for route in dispatcher.service.routes:
         if route.peers_only != peers:
             continue
-        paths[_numbered(dispatcher.service.path + route.path.rstrip("/"))][route.method].append(
-            route
-        )
+        front = "" if route.at_root else dispatcher.service.path
+        paths[_numbered(front + route.path.rstrip("/"))][route.method].append(route)
     for path, methods in paths.items():
         for method, routes in methods.items():
             if method not in _METHODS:
@@ -158,6 +161,30 @@ def _translated(error: Exception) -> NodeError:
     if isinstance(error, falcon.HTTPError):
         return BadRequest(error.description or error.title or "Bad Request")
     return NodeError("Unexpected API Error.")
+
+
+class _Elsewhere:
+    """Leads requests that a service claims to the service's own path, before anything is looked up."""
+
+    def __init__(self, backend: Backend, services: Sequence[Service]) -> None:
+        self._config = backend.config
+        self._claims = [service.claim for service in services if service.claim is not None]
+
+    def process_request(self, req: falcon.Request, _resp: falcon.Response) -> None:
+        for claim in self._claims:
+            found = claim(req.env, self._config)
+            if found is None:
+                continue
+            path, more = found
+            environ = req.env
+            raw = environ.get("RAW_URI") or req.path
+            query = raw.partition("?")[2]
+            environ[RAW_URI] = raw
+            environ["RAW_URI"] = path + (f"?{query}" if query else "")
+            environ.update(more)
+            decoded = unquote(path, errors="replace")
+            req.path = decoded.removesuffix("/") or "/"
+            return
 
 
 class _Index:

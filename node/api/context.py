@@ -2,6 +2,7 @@
 
 import io
 import logging
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
@@ -57,6 +58,21 @@ class Token(Frozen):
         return "admin" in self.roles
 
 
+class AccessKey(Frozen):
+    """The public half of an EC2 key: what `token_verify` is asked in place of a token by who checks signatures.
+
+    No header can be one, so nobody passes by showing it.
+    """
+
+    access: str
+
+
+class KeyToken(Token):
+    """Who an access key stands for, and what its requests are signed with."""
+
+    secret: str = ""
+
+
 class Proposer(Protocol):
     """Way to the replicated log."""
 
@@ -77,13 +93,56 @@ class Enforcer(Protocol):
         """Return whether the rule holds for this token and target."""
 
 
+class Kept:
+    """What a service keeps for as long as its API process lives: pools, open files. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._things: dict[str, Any] = {}
+        self._lock = threading.RLock()
+
+    def get(self, name: str, make: Callable[[], Any]) -> Any:
+        """Return what is kept under a name; made by the first who asks, in the process that serves him."""
+        found = self._things.get(name)
+        if found is None:
+            with self._lock:
+                found = self._things.get(name)
+                if found is None:
+                    found = self._things[name] = make()
+        return found
+
+    def put(self, name: str, thing: Any) -> None:
+        """Keep something under a name, in place of what would be made (in tests)."""
+        self._things[name] = thing
+
+
+Teller = Callable[[str, str], Mapping[str, Any]]
+"""(name of a reconciler, key) to what it knows; see `Reconciler.tell`."""
+
+
+def untold(name: str, key: str) -> Mapping[str, Any]:
+    """Refuse: where no core is reached.
+
+    Raises:
+        Unavailable: 503.
+    """
+    raise Unavailable(f"Nobody can be asked about {key} of {name}")
+
+
 class Context:
     """One request. Handlers read rows through `db` and change them through `transact`."""
 
     peer = ""
     """The node that asks, on a route that is `peers_only`."""
+    tell: Teller = staticmethod(untold)
+    """Ask a reconciler of this node what it knows of a key's thing now: `ctx.tell("servers", server_id)`.
+
+    Raises Unavailable (503) where the core does not answer.
+    """
     raw_body = b""
     """The JSON body as it was sent, for error messages."""
+    token_or_none: Token | None = None
+    auth_token = ""
+    content_length: int | None = None
 
     def __init__(  # noqa: PLR0913
         self,
@@ -100,6 +159,7 @@ class Context:
         plain: bool,
         node_id: str,
         data_port: DataPort,
+        kept: Kept,
     ) -> None:
         self.db = db
         self.proposer = proposer
@@ -118,13 +178,14 @@ class Context:
         """This node."""
         self.data_port = data_port
         """The way to bulk data of other nodes."""
-        self.token_or_none: Token | None = None
-        self.auth_token: str = ""
+        self.kept = kept
         self.method = "GET"
         self.path = "/"
         """Path below the service, decoded."""
         self.raw_path = "/"
         """Whole path as sent, percent-encoded."""
+        self.sent_uri = "/"
+        """Path and query as the client addressed it: other than `raw_path` where the service claimed it."""
         self.service_path = ""
         """The service's prefix, for links: base_url + service_path + '/v2.1/…'."""
         self.headers: Mapping[str, str] = {}
@@ -138,7 +199,6 @@ class Context:
         self.microversion: tuple[int, int] = (0, 0)
         self.stream: Any = io.BytesIO()
         """Raw body. `read(n)` raises ClientGone when it ends before its announced length."""
-        self.content_length: int | None = None
         self.response_headers: dict[str, str] = {}
         """Headers to add to whatever the handler returns."""
         self.environ: Mapping[str, Any] = {}
@@ -167,10 +227,17 @@ class Context:
         return Micros(self.clock.now_us())
 
     def ask(
-        self, method: str, path: str, *, params: Mapping[str, Any] | None = None, json: Any = None
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, Any] | None = None,
+        json: Any = None,
+        content_type: str = "application/json",
     ) -> InnerAnswer:
         """Ask another service of this cloud with the caller's token; `path` is whole, `/network/v2.0/ports`."""
-        return inner.ask(self.app, self.base_url, self.auth_token, method, path, params, json)
+        base, token = self.base_url, self.auth_token
+        return inner.ask(self.app, base, token, method, path, params, json, content_type)
 
     def param(self, name: str, default: str | None = None) -> str | None:
         """Return the first value of a query parameter."""

@@ -10,14 +10,14 @@ import sqlite3
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn, cast
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, unquote
 
 import falcon
 import msgspec
 
 from node.api import body as bodies
 from node.api import microversion
-from node.api.context import Context, Proposer
+from node.api.context import Context, Kept, Proposer, Teller, untold
 from node.api.policy import Policies
 from node.api.route import Reply, Route, Service
 from node.clock import Clock
@@ -43,6 +43,8 @@ log = logging.getLogger("hedgerow.api")
 _STALE = '110 hedgerow "Response is Stale: the cluster has no leader or quorum"'
 """Source: RFC 7234, 5.5.1."""
 _BODYLESS = frozenset({204, 304})
+OPEN = frozenset({"public", "own"})
+"""Policies that ask for no token before the handler runs."""
 
 
 class Backend(Frozen):
@@ -57,6 +59,9 @@ class Backend(Frozen):
     ids: Ids
     node_id: str = ""
     data_port: DataPort = NoDataPort()
+    kept: Kept = msgspec.field(default_factory=Kept)
+    tell: Teller = untold
+    """Asks this node's core; see `Context.tell`."""
     is_member: Callable[[str], bool] = lambda _node_id: False
     """Says whether a certificate's name is one of a node of this cluster."""
     is_fresh: Callable[[Reader], bool] = lambda _db: True
@@ -65,6 +70,9 @@ class Backend(Frozen):
 
 PEER = "hedgerow.peer"
 """Key of the WSGI environment: the node whose certificate was shown on the data port. No header makes one."""
+
+RAW_URI = "hedgerow.raw_uri"
+"""Key of the WSGI environment: path and query as sent, where a service claimed a request that came in elsewhere."""
 
 
 class Dispatcher:
@@ -90,6 +98,7 @@ class Dispatcher:
         ctx = self.context(req)
         with bound(request_id=ctx.request_id):
             try:
+                self._refuse_slash(ctx)
                 reply = self._answer(ctx, routes, values)
             except NodeError as error:
                 reply = self.failed(ctx, error)
@@ -111,6 +120,7 @@ class Dispatcher:
         started = time.perf_counter()
         ctx = self.context(req)
         try:
+            self._refuse_slash(ctx)
             if not isinstance(error, MethodNotAllowed):
                 self._authenticate(ctx, required=False)
                 if ctx.auth_token and ctx.token_or_none is None:
@@ -142,17 +152,22 @@ class Dispatcher:
             config=backend.config,
             clock=backend.clock,
             ids=backend.ids,
-            request_id=backend.ids.request_id(),
+            request_id=self.service.request_id(backend.ids, backend.clock)
+            if self.service.request_id
+            else backend.ids.request_id(),
             base_url=f"{req.scheme}://{self._public_host or req.netloc}",
             plain=req.scheme == "http",
             node_id=backend.node_id,
             data_port=backend.data_port,
+            kept=backend.kept,
         )
         environ = req.env
         ctx.peer = environ.get(PEER, "")
+        ctx.tell = backend.tell
         ctx.method = req.method
         ctx.path = req.path.removeprefix(self.service.path) or "/"
         ctx.raw_path = environ.get("RAW_URI") or req.path
+        ctx.sent_uri = environ.get(RAW_URI) or ctx.raw_path
         ctx.service_path = self.service.path
         ctx.headers = _headers(environ)
         ctx.environ = environ
@@ -168,6 +183,16 @@ class Dispatcher:
         ctx.stream = bodies.BodyStream(environ["wsgi.input"], ctx.content_length)
         return ctx
 
+    def _refuse_slash(self, ctx: Context) -> None:
+        """Refuse a path with a slash behind it where that is another path.
+
+        Raises:
+            NotFound: 404.
+        """
+        sent = ctx.raw_path.partition("?")[0]
+        if sent.endswith("/") and ctx.path.rstrip("/") in self.service.unslashed:
+            raise NotFound("The resource could not be found.")
+
     def _reader(self) -> Reader:
         """Return the thread's reader; where the store cannot be opened, one that says so when it is asked."""
         try:
@@ -177,7 +202,7 @@ class Dispatcher:
             return cast("Reader", _Unreadable())
 
     def _answer(self, ctx: Context, routes: Sequence[Route], values: Sequence[str]) -> Reply:
-        if not self.backend.is_fresh(ctx.db):
+        if not ctx.peer and not self.backend.is_fresh(ctx.db):
             ctx.response_headers["Warning"] = _STALE
         if ctx.peer and not self.backend.is_member(ctx.peer):
             raise Forbidden(f"Node {ctx.peer} is no member of this cluster.")
@@ -185,14 +210,17 @@ class Dispatcher:
         fitting = [route for route in routes if _in_range(route, ctx.microversion)]
         if not fitting:
             raise NotFound("The resource could not be found.")
-        if all(route.policy == "public" for route in fitting):
+        if all(route.policy in OPEN for route in fitting):
             self._authenticate(ctx, required=False)
+            if ctx.auth_token and ctx.token_or_none is None and fitting[0].policy == "own":
+                raise Unauthorized("The request you have made requires authentication.")
         else:
             self._authenticate(ctx, required=True)
-        _refuse_nul(ctx, values)
+        _refuse_nul(ctx, () if fitting[0].policy == "own" else values)
         route, raw = self._select(ctx, fitting)
-        names = _parameters(route.path)
-        params = dict(zip(names, values, strict=True))
+        params = dict(zip(_parameters(route.path), values, strict=True))
+        if route.path.endswith(":path}"):
+            params[_parameters(route.path)[-1]] = _tail(ctx, route.path)
         if route.target is None:
             self._enforce(ctx, route, params, {})
             self._decode(ctx, route, raw)
@@ -209,7 +237,7 @@ class Dispatcher:
     def _enforce(
         self, ctx: Context, route: Route, params: Mapping[str, str], target: Mapping[str, Any]
     ) -> None:
-        if route.policy in ("public", "any"):
+        if route.policy in OPEN or route.policy == "any":
             return
         asked = {
             "project_id": ctx.token.project_id,
@@ -249,7 +277,13 @@ class Dispatcher:
     def _select(self, ctx: Context, routes: Sequence[Route]) -> tuple[Route, bytes | None]:
         """Return the route, and the undecoded body when it had to be read to find the route."""
         if routes[0].action is None:
-            return routes[0], None
+            for route in routes:
+                if route.select is not None and route.select in ctx.params:
+                    return route, None
+            for route in routes:
+                if route.select is None:
+                    return route, None
+            raise NotFound("The resource could not be found.")
         name, value = bodies.decode_action(ctx.stream.read_all(bodies.MAX_JSON_BYTES))
         for route in routes:
             if route.action == name:
@@ -367,6 +401,13 @@ def _header_text(value: object) -> str:
 
 def _parameters(path: str) -> list[str]:
     return [part[1:-1].partition(":")[0] for part in path.split("/") if part.startswith("{")]
+
+
+def _tail(ctx: Context, path: str) -> str:
+    """Return what the last parameter of a path took, as it was sent: falcon drops a slash at its end."""
+    sent = unquote(ctx.raw_path.partition("?")[0], errors="surrogateescape")
+    below = sent.removeprefix(ctx.service_path).lstrip("/")
+    return below.split("/", path.strip("/").count("/"))[-1]
 
 
 def _in_range(route: Route, version: tuple[int, int]) -> bool:

@@ -44,6 +44,7 @@ def ask(
     path: str,
     params: Mapping[str, Any] | None = None,
     json: Any = None,
+    content_type: str = "application/json",
 ) -> InnerAnswer:
     """Send one request into the application and return its answer."""
     scheme, _sep, host = base_url.partition("://")
@@ -60,7 +61,7 @@ def ask(
         "HTTP_HOST": host,
         "HTTP_X_AUTH_TOKEN": token,
         "HTTP_ACCEPT": "application/json",
-        "CONTENT_TYPE": "application/json",
+        "CONTENT_TYPE": content_type,
         "CONTENT_LENGTH": str(len(body)),
         "wsgi.version": (1, 0),
         "wsgi.url_scheme": scheme,

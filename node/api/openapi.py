@@ -32,9 +32,10 @@ def document(services: Sequence[Service]) -> dict[str, Any]:
     paths: dict[str, dict[str, Any]] = {}
     for service in services:
         for route in service.routes:
-            if route.peers_only:
+            if route.peers_only or route.method == "COPY":  # OpenAPI knows no COPY
                 continue
-            path = _PARAMETER.sub(r"{\1}", service.path + route.path)
+            front = "" if route.at_root else service.path
+            path = _PARAMETER.sub(r"{\1}", front + route.path)
             operations = paths.setdefault(path, {})
             _merge(operations, route, service, schema_of)
     return {
@@ -67,7 +68,7 @@ def _merge(
         },
     )
     operation["responses"][str(route.status)] = {"description": "Success"}
-    if route.policy != "public":
+    if route.policy not in ("public", "own"):
         operation["security"] = [{"token": []}]
     if route.body is None and route.action is None:
         return

@@ -18,6 +18,8 @@ import socket
 import ssl
 import struct
 import threading
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 from typing import Any
 
 from gunicorn.http.body import Body, LengthReader
@@ -34,6 +36,8 @@ STALL_S = 60
 _READ_AHEAD_BYTES = 8192
 """How much gunicorn reads of a connection while it looks for the end of the headers."""
 _LINGER_MS = 20
+_DATA_THREADS = 16
+"""Threads that serve other nodes. What those ask never waits for a third one."""
 _FREE_THREADS = 2
 """Threads that never wait, so that new connections are served at once."""
 
@@ -102,6 +106,12 @@ def _limit_stalls(sock: socket.socket) -> None:
             sock.setsockopt(socket.SOL_SOCKET, option, limit)
 
 
+@lru_cache(maxsize=1024)
+def _cased(name: str) -> str:
+    """Return a header's name as people write it: Falcon sends `x-trans-id`, which some clients do not know again."""
+    return name.title()
+
+
 class WholeResponse(Response):
     """A response whose headers go out with the first part of its body, in one call."""
 
@@ -110,7 +120,8 @@ class WholeResponse(Response):
     def send_headers(self) -> None:
         """Make the headers ready to be sent."""
         if not self.headers_sent:
-            lines = [*self.default_headers(), *(f"{k}: {v}\r\n" for k, v in self.headers), "\r\n"]
+            given = (f"{_cased(name)}: {value}\r\n" for name, value in self.headers)
+            lines = [*self.default_headers(), *given, "\r\n"]
             self._held = "".join(lines).encode("latin-1")
             self.headers_sent = True
 
@@ -195,6 +206,21 @@ class ApiWorker(ThreadWorker):
                     return result
         finally:
             del self._connection.settings
+
+    def init_process(self) -> None:
+        """Begin to serve; other nodes have threads of their own, so that two that wait for each other go on."""
+        self._data_pool = ThreadPoolExecutor(_DATA_THREADS, thread_name_prefix="data")
+        super().init_process()
+
+    def enqueue_req(self, conn: Any) -> None:
+        """Have a connection served that has something to read."""
+        if not self._is_data(conn):
+            super().enqueue_req(conn)
+            return
+        served = self._data_pool.submit(self.handle, conn)
+        served.add_done_callback(
+            lambda done: self.method_queue.defer(self.finish_request, conn, done)
+        )
 
     def _is_data(self, conn: Any) -> bool:
         return bool(self.data_port) and conn.server[1] == self.data_port

@@ -10,6 +10,7 @@ import msgspec
 
 from node.cluster.join_messages import Member
 from node.cluster.peers import Address
+from node.cluster.roster import member_row
 from node.control.placement import NodeRow
 from node.state.reader import Reader
 from node.types import Frozen
@@ -33,7 +34,8 @@ class Sighting(Frozen):
 class AddressBook:
     """Finds a node's cluster port by its id. Thread-safe."""
 
-    def __init__(self, directory: Path, db: Callable[[], Reader]) -> None:
+    def __init__(self, directory: Path, db: Callable[[], Reader] | None) -> None:
+        """Take what was remembered. `db` is None where there are no rows."""
         self._path = directory / PEERS_FILE
         self._db = db
         self._lock = threading.Lock()
@@ -42,14 +44,20 @@ class AddressBook:
 
     def __call__(self, node_id: str) -> Address | None:
         """Return where a node's cluster port is, None when nobody knows."""
-        row = self._db().get(NodeRow, node_id)
-        if row is not None and row.address and row.cluster_port:
-            return row.address, row.cluster_port
+        if self._db is not None:
+            row = member_row(self._db(), node_id)
+            if row is not None and row.address and row.cluster_port:
+                return row.address, row.cluster_port
         with self._lock:
             remembered, found = self._remembered.get(node_id), self._found.get(node_id)
         if remembered is not None:
             return remembered.host, remembered.port
         return (found.host, found.port) if found is not None else None
+
+    def remembered(self) -> dict[str, Member]:
+        """Return the members that were remembered, by id."""
+        with self._lock:
+            return dict(self._remembered)
 
     def see(self, sighting: Sighting) -> None:
         """Take note of a node; the last word of it counts."""
@@ -82,6 +90,8 @@ class AddressBook:
     def remember(self, members: Iterable[Member] | None = None) -> None:
         """Store where the members are, for a start without the rows; None: as the rows have it now."""
         if members is None:
+            if self._db is None:
+                return
             members = (
                 Member(node_id=row.id, host=row.address, port=row.cluster_port)
                 for row in self._db().rows(NodeRow)

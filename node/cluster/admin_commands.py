@@ -7,7 +7,7 @@ import msgspec
 
 from node.clock import Clock
 from node.cluster.admission import REQUEST_COUNTER, Propose
-from node.cluster.tables import JoinRequest, JoinToken
+from node.cluster.tables import JoinRequest, JoinToken, WitnessRow
 from node.cluster.token import Token
 from node.cluster.token_rules import create, find, revoke, rotate, view
 from node.control.placement import NodeRow
@@ -77,6 +77,7 @@ class ClusterCommands:
     def _node_list(self) -> list[dict[str, Any]]:
         db = self._db()
         found = [_member(row) for row in db.rows(NodeRow)]
+        found += [_witness(row) for row in db.rows(WitnessRow)]
         return [*found, *(_waiting(row) for row in db.rows(JoinRequest))]
 
     def _node_show(self, node: str) -> object:
@@ -88,6 +89,9 @@ class ClusterCommands:
             raise Conflict(f"{len(rows)} nodes are called {node}: give the id or the fingerprint")
         if rows:
             return {**msgspec.to_builtins(rows[0]), "standing": "member"}
+        for witness in db.rows(WitnessRow):
+            if _is_named(witness.name, witness.fingerprint, witness.id, node):
+                return {**msgspec.to_builtins(witness), "standing": "witness"}
         return _waiting(self._request(node))
 
     def _node_approve(self, node: str) -> object:
@@ -132,6 +136,19 @@ def _member(row: NodeRow) -> dict[str, Any]:
         "role": row.role,
         "address": row.address,
         "version": row.facts.get("version", ""),
+        "id": row.id,
+        "fingerprint": row.fingerprint,
+    }
+
+
+def _witness(row: WitnessRow) -> dict[str, Any]:
+    return {
+        "name": row.name,
+        "standing": "leaving" if row.want == "absent" else "witness",
+        "state": row.state,
+        "role": row.role,
+        "address": row.address,
+        "version": row.version,
         "id": row.id,
         "fingerprint": row.fingerprint,
     }

@@ -12,6 +12,7 @@ from typing import Protocol
 from node.clock import Clock
 from node.cluster.authority import Authority, fingerprint, load_spki, pem
 from node.cluster.ballot import Accept, Prepare, Tell
+from node.cluster.features import WITNESSES, level_of
 from node.cluster.founding import authority_of
 from node.cluster.join_messages import (
     Admitted,
@@ -20,12 +21,13 @@ from node.cluster.join_messages import (
     Is,
     Join,
     JoinerSays,
-    Member,
+    JoinWitness,
     MemberSays,
     Refusal,
     Waiting,
 )
 from node.cluster.proof import Claim, Standing
+from node.cluster.roster import MemberRow, member_row, members
 from node.cluster.tables import (
     CLUSTER,
     MAX_REQUESTS,
@@ -33,8 +35,10 @@ from node.cluster.tables import (
     DepartedNode,
     JoinRequest,
     JoinToken,
+    WitnessRow,
 )
 from node.cluster.token_rules import state_of
+from node.cluster.witness_vote import is_witness
 from node.control.placement import NodeRow
 from node.errors import MachineFault, NodeError
 from node.state.reader import Reader
@@ -102,7 +106,13 @@ class Admission:
                 return _no("refused", "The cluster is founded: join it")
             if isinstance(request, Ask):
                 return self._ask(claim, own)
-            assert isinstance(request, Join)
+            if isinstance(request, JoinWitness) is not is_witness(claim.node_id):
+                return _no("refused", "A witness has an id of a witness, and a node has none")
+            if is_witness(claim.node_id) and not token_id:
+                return _no("refused", "A witness joins with a token only")
+            if (old := self._too_old(claim)) is not None:
+                return old
+            assert isinstance(request, Join | JoinWitness)
             return self._by_token(claim, own, token_id) if token_id else self._by_hand(claim, own)
         except MachineFault as error:
             log.error("nobody can be admitted: %s", error.message)
@@ -110,8 +120,22 @@ class Admission:
         except NodeError as error:
             return _no("busy", f"The cluster cannot admit now: {error.message}")
 
+    def _too_old(self, claim: Claim) -> Refusal | None:
+        """Return the answer to one that lacks what the members use, or whose kind they do not all know; else None."""
+        level = level_of(self._db())
+        if is_witness(claim.node_id):
+            if level < WITNESSES:
+                return _no("busy", "Not all nodes know witnesses yet: install the newer version everywhere")
+        elif claim.feature_level < level:
+            return _no(
+                "refused",
+                f"The cluster uses features of level {level}, this node's version has level "
+                f"{claim.feature_level}: install the version of the cluster",
+            )
+        return None
+
     def _ask(self, claim: Claim, own: str) -> Is:
-        row = self._db().get(NodeRow, claim.node_id)
+        row = member_row(self._db(), claim.node_id)
         if row is not None and row.fingerprint == own and row.want != "absent":
             return Is(standing="member")
         is_waiting = self._db().get(JoinRequest, own) is not None
@@ -174,7 +198,7 @@ class Admission:
                 f"Node {claim.node_id} was removed from the cluster for good: empty its state "
                 "directory, and it joins as another node",
             )
-        row = self._db().get(NodeRow, claim.node_id)
+        row = member_row(self._db(), claim.node_id)
         if row is None:
             return None
         if row.fingerprint != own:
@@ -207,8 +231,20 @@ class Admission:
         now = dt.datetime.fromtimestamp(self._clock.now_us() / 1_000_000, dt.UTC)
         return pem(authority.issue_node(claim.node_id, load_spki(claim.public_key), now))
 
-    def _member(self, claim: Claim, own: str) -> NodeRow:
+    def _member(self, claim: Claim, own: str) -> MemberRow:
         now = self._clock.now_us()
+        if is_witness(claim.node_id):
+            return WitnessRow(
+                id=claim.node_id,
+                name=claim.name,
+                address=claim.address,
+                cluster_port=claim.cluster_port,
+                failure_domain=claim.failure_domain,
+                version=claim.version,
+                fingerprint=own,
+                created_at=now,
+                updated_at=now,
+            )
         return NodeRow(
             id=claim.node_id,
             name=claim.name,
@@ -217,6 +253,7 @@ class Admission:
             data_port=claim.data_port,
             api_port=claim.api_port,
             failure_domain=claim.failure_domain,
+            feature_level=claim.feature_level,
             fingerprint=own,
             role="learner",
             created_at=now,
@@ -270,21 +307,6 @@ class Admission:
 def never_left(node_id: str) -> Check:
     """Return the condition that a node was not removed for good."""
     return Check(DepartedNode.__table__.name, node_id, 0)
-
-
-def members(db: Reader) -> tuple[Member, ...]:
-    """Return the cluster's nodes whose address is known."""
-    return tuple(
-        Member(
-            node_id=row.id,
-            host=row.address,
-            port=row.cluster_port,
-            fingerprint=row.fingerprint,
-            is_voter=row.role == "voter",
-        )
-        for row in db.rows(NodeRow)
-        if row.address and row.cluster_port
-    )
 
 
 def _no(code: Code, message: str) -> Refusal:

@@ -25,6 +25,8 @@ from node.cluster.log_view import ConsensusView
 from node.cluster.membership import Controller, MembershipRules, remove
 from node.cluster.peers import PeerNetwork
 from node.cluster.recover import Later, epoch_of, write_later
+from node.cluster.relief import Relief
+from node.cluster.roster import member_row
 from node.cluster.rpc import Rpc
 from node.cluster.snapshot import Copies
 from node.cluster.standing import LogStanding, Standing
@@ -95,6 +97,7 @@ class Assembly:
         self._copies: Copies | None = None
         self._fetcher: Fetcher | None = None
         self._standing: Standing | None = None
+        self._relief: Relief | None = None
 
     def open(self) -> None:
         """Listen, and look for others.
@@ -119,7 +122,10 @@ class Assembly:
         self, consensus: Consensus, machine: Machine, on_restored: Callable[[], None]
     ) -> None:
         """Give the log its way to copies of the rows. Before the log starts."""
-        self._copies = Copies(machine, consensus, self._directory / "copies")
+        self._relief = Relief(self.rpc, consensus, self._directory)
+        self._copies = Copies(
+            machine, consensus, self._directory / "copies", on_no_room=self._relief.lacks
+        )
         self._copies.serve(self.rpc)
         self._fetcher = Fetcher(
             machine,
@@ -143,8 +149,9 @@ class Assembly:
 
     def watch(self) -> None:
         """Ask others from time to time how this node stands. Once the log runs."""
-        if self._standing is not None:
-            self._standing.start()
+        for part in (self._standing, self._relief):
+            if part is not None:
+                part.start()
 
     def _log_standing(self, consensus: Consensus) -> LogStanding:
         found = consensus.status()
@@ -228,7 +235,7 @@ class Assembly:
 
     def stop(self) -> None:
         """Stop the rest; the log has stopped."""
-        for part in (self._standing, self._fetcher, self._copies):
+        for part in (self._standing, self._relief, self._fetcher, self._copies):
             if part is not None:
                 part.stop()
         self.discovery.stop()
@@ -269,7 +276,7 @@ class Assembly:
 
     def _is_member(self, node_id: str, fingerprint: str) -> bool:
         db = self._readers.reader()
-        row = db.get(NodeRow, node_id)
+        row = member_row(db, node_id)
         if row is not None:
             return row.fingerprint == fingerprint
         # Who has not read of its own admission yet cannot know the others: there the CA vouches for them.

@@ -11,8 +11,10 @@ from typing import Literal
 from pysyncobj.config import FAIL_REASON
 from pysyncobj.node import Node
 
+import node.cluster.undamaged  # noqa: F401 - see there
 from node.cluster.raft import RaftNode
 from node.cluster.voters import Verb
+from node.cluster.witness_vote import is_witness
 
 ChangeError = Literal["", "not_leader", "busy", "unreachable", "denied", "timeout"]
 Callback = Callable[[ChangeError], None]
@@ -61,13 +63,14 @@ class VoterChanges:
 
     def transfer(self, node_id: str | None, callback: Callback) -> None:
         """Have another voter lead (None: whoever has most); an empty string once this node does not any more."""
+        heirs = [voter for voter in self._raft.voters if not is_witness(voter)]
         if not self._raft.leads:
             callback("not_leader")
         elif not self.is_idle:
             callback("busy")
-        elif not self._raft.voters or (node_id and node_id not in self._raft.voters):
+        elif not heirs or (node_id and node_id not in heirs):
             callback("denied")
-        elif not any(map(self._raft.links.wire.is_up, self._raft.voters)):
+        elif not any(map(self._raft.links.wire.is_up, heirs)):
             callback("unreachable")
         else:
             self._transfer = callback, time.monotonic() + self._raft.settings.hand_over_s, node_id

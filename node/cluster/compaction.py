@@ -8,6 +8,7 @@ from typing import Protocol
 from pysyncobj.config import SERIALIZER_STATE
 from pysyncobj.node import Node
 
+import node.cluster.undamaged  # noqa: F401 - see there
 from node.cluster.journal import Entry, SqliteJournal
 from node.errors import NodeError
 

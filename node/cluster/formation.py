@@ -24,6 +24,7 @@ from node.cluster.join import Acquaintance, Turned, knock
 from node.cluster.join_messages import (
     Admitted,
     Join,
+    JoinWitness,
     Member,
     MemberSays,
     Refusal,
@@ -32,7 +33,7 @@ from node.cluster.join_messages import (
 from node.cluster.peers import Address, PeerNetwork
 from node.cluster.pending import Pin
 from node.cluster.proof import Claim
-from node.cluster.self_claim import claim_of, seeds_of
+from node.cluster.self_claim import claim_of, name_of, seeds_of
 from node.cluster.token import Token, read
 from node.cluster.trust import Trust
 from node.cluster.vow_file import VowFile
@@ -76,11 +77,14 @@ class Formation:
         trust: Trust,
         peers: PeerNetwork,
         book: AddressBook,
-        door: Door,
+        door: Door | None,
         clock: Clock,
         ids: Ids,
     ) -> None:
-        """Take what is needed; nothing is read and nobody is answered before `run`."""
+        """Take what is needed; nothing is read and nobody is answered before `run`.
+
+        Without a door this is a witness: it founds nothing.
+        """
         self._config = config
         self._section = config.section(ClusterSection)
         self._node_id = node_id
@@ -147,7 +151,12 @@ class Formation:
     def _prepare(self) -> None:
         self._token = self.token()
         self._seeds = seeds_of(self._section)
-        if self._token is not None and self._token.founders:
+        if self._door is None:
+            if self._token is None:
+                raise BadRequest("A witness joins with a token only: set [cluster] token_file")
+            return
+        has_voice = self._token is not None and self._token.has_voice(name_of(self._config))
+        if self._token is not None and has_voice:
             vows = VowFile(self._config.state_dir)
             self._election = Election(
                 self._node_id,
@@ -157,7 +166,7 @@ class Formation:
                 random.Random(),
                 self._clock.monotonic_s(),
             )
-        self._door.open(Fresh(self._token, self._answer))
+        self._door.open(Fresh(self._token, self._answer, has_voice=has_voice))
 
     def status(self) -> list[Check]:
         """Return what is waited for, for `hedgerow status`."""
@@ -187,7 +196,7 @@ class Formation:
         """Knock wherever nobody is known yet; a fresh node is met anew now and then, as it may be a member by now."""
         now_s = self._clock.monotonic_s()
         for place, one in list(self._known.items()):
-            if one.challenge.standing == "fresh" and now_s - self._met_s[place] > _FRESH_S:
+            if one.challenge.standing != "member" and now_s - self._met_s[place] > _FRESH_S:
                 self._drop(place, None)
         places = [p for p in self._places() if p not in self._known and self._is_due(p)]
         asked = {pool.submit(self._knock, place): place for place in places}
@@ -232,7 +241,7 @@ class Formation:
 
     def _join(self, address: Address, one: Acquaintance) -> Membership | None:
         try:
-            answer = one.ask(Join())
+            answer = one.ask(JoinWitness() if self._door is None else Join())
         except NodeError as error:
             self._drop(address, error)
             return None
@@ -291,8 +300,8 @@ class Formation:
 
     def _answer(self, claim: Claim, request: Request) -> MemberSays:
         """Answer another fresh node, and find it again where it says it is."""
-        if self._election is None:
-            return Refusal(code="refused", message="The token founds no cluster")
+        if self._election is None or self._token is None or not self._token.has_voice(claim.name):
+            return Refusal(code="refused", message="The token lets one of the two found no cluster")
         with self._lock:
             reply = self._election.answer(claim.node_id, request)
         if claim.address and claim.cluster_port:
@@ -330,7 +339,8 @@ class Formation:
             return f"in no cluster, waiting for approval{self._pin.told()}"
         election = self._election
         if election is None:
-            return f"looking for cluster {self._token.cluster_id}, which its token names"
+            others = f"; its founders are {', '.join(self._token.names)}" if self._token.names else ""
+            return f"looking for cluster {self._token.cluster_id}, which its token names{others}"
         if self._has_expired():
             return "by this node's clock its token has expired: it founds no cluster any more"
         if election.decided:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from node.clock import Clock
 from node.cluster.address import own_address
 from node.cluster.authority import Authority
+from node.cluster.features import FEATURE_LEVEL
 from node.cluster.tables import CLUSTER, ClusterRow
 from node.cluster.token import Token
 from node.cluster.token_rules import row_of
@@ -51,6 +52,7 @@ class Certificates:
             cluster_id=made.cluster_id or ids.uuid(),
             ca_certificate=made.certificate_pem.decode(),
             ca_key=made.key_pem.decode(),
+            feature_level=FEATURE_LEVEL,
             created_at=now,
             updated_at=now,
         )

@@ -11,10 +11,12 @@ from node.cluster.token import Token
 class Fresh:
     """This node at its own door, while it is in no cluster."""
 
-    standing: Standing = "fresh"
     cluster_id = ""
 
-    def __init__(self, token: Token | None, take: Callable[[Claim, Request], MemberSays]) -> None:
+    def __init__(
+        self, token: Token | None, take: Callable[[Claim, Request], MemberSays], *, has_voice: bool = True
+    ) -> None:  # fmt: skip
+        self.standing: Standing = "fresh" if has_voice else "waiting"
         self._token = token
         self._take = take
 

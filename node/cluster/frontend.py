@@ -15,6 +15,7 @@ from typing import Any
 
 from pysyncobj.poller import POLL_EVENT_TYPE
 
+import node.cluster.undamaged  # noqa: F401 - see there
 from node.cluster.library import ClusterFault
 from node.cluster.proposals import Proposals
 from node.cluster.wire import LENGTH, Code, FrameError, decode_request, frame, split

@@ -29,6 +29,10 @@ class Join(Frozen, tag="join"):
     """Ask to become a member."""
 
 
+class JoinWitness(Frozen, tag="join_witness"):
+    """Ask to become a witness, which votes and holds no rows."""
+
+
 class Ask(Frozen, tag="ask"):
     """Ask what this node is to the cluster."""
 
@@ -59,5 +63,5 @@ class Refusal(Frozen, tag="refusal"):
     message: str
 
 
-JoinerSays = Join | Ask | Prepare | Accept | Tell
+JoinerSays = Join | JoinWitness | Ask | Prepare | Accept | Tell
 MemberSays = Admitted | Waiting | Is | Reply | Refusal

@@ -7,12 +7,14 @@ Term and vote are written at once. The peers are stored beside the log, in the s
 changes them: a configuration file must never decide who has a vote. Trimming deletes some rows per sync.
 """
 
+import contextlib
 import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
 
 from pysyncobj.journal import Journal
 
+import node.cluster.undamaged  # noqa: F401 - see there
 from node.cluster.catchup import LogStart
 from node.cluster.log_file import (
     Entry,
@@ -323,10 +325,15 @@ class SqliteJournal(Journal):  # type: ignore[misc]
         return max(trimmed, min(self._commit, self._entries[-1][1]))
 
     def setCurrentTerm(self, term: int, votedForNodeId: str | None) -> None:  # noqa: N802, N803
-        """Store term and vote, durably before this returns."""
+        """Store term and vote, durably before this returns, unless the disk is full.
+
+        The library calls this in the middle of a change: an error here would leave a leader in a term that nobody
+        elected it for. What is only noted makes `sync` raise, and without that no vote leaves this node.
+        """
         self._term, self._vote = term, votedForNodeId
         self._meta_changed = True
-        self.sync()
+        with contextlib.suppress(JournalFull):
+            self.sync()
 
     def getCurrentTerm(self) -> int:  # noqa: N802
         """Return the stored term."""

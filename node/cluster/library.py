@@ -8,6 +8,7 @@ import pysyncobj.syncobj as library
 from pysyncobj import SyncObjConf
 from pysyncobj.version import VERSION
 
+import node.cluster.undamaged  # noqa: F401 - see there
 from node.cluster.compaction import ClusterFault, Diverged, SnapSerializer
 from node.cluster.journal import SqliteJournal
 from node.cluster.poller import EpollPoller
@@ -26,6 +27,7 @@ PINNED_VERSION = "0.3.17"
 _PRIVATE_METHODS = (
     "applyLogEntries",
     "changeCluster",
+    "connectedToAnyone",
     "doApplyCommand",
     "doChangeCluster",
     "generateRaftTimeout",
@@ -99,7 +101,7 @@ def configuration(settings: RaftSettings) -> SyncObjConf:
         raftMaxTimeout=settings.election_max_s,
         appendEntriesPeriod=settings.heartbeat_s,
         leaderFallbackTimeout=settings.leader_fallback_s,
-        connectionTimeout=2.0,
+        connectionTimeout=max(2.0, settings.election_max_s),
         connectionRetryTime=0.5,
         logCompactionMinEntries=settings.compaction_min_entries + settings.tail_entries,
         logCompactionMinTime=settings.compaction_min_time_s,

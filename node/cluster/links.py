@@ -18,6 +18,7 @@ from typing import Protocol
 
 from pysyncobj.poller import POLL_EVENT_TYPE
 
+import node.cluster.undamaged  # noqa: F401 - see there
 from node.cluster.messages import Message, decode, encode, take_frames
 from node.cluster.peers import Handler, Link
 from node.cluster.poller import EpollPoller
@@ -46,7 +47,7 @@ _log = logging.getLogger(__name__)
 class Network(Protocol):
     """What is needed of `PeerNetwork`."""
 
-    def serve(self, protocol: str, handler: Handler) -> None:
+    def serve(self, protocol: str, handler: Handler, *, witnesses: bool = False) -> None:
         """Have a handler called for each link of a protocol."""
 
     def dial(self, node_id: str, protocol: str, timeout_s: float = 1.0) -> Link:
@@ -110,7 +111,7 @@ class Links:
         """Take links from now on."""
         self._receiver = receiver
         self._poller.subscribe(self._bell, self._on_bell, POLL_EVENT_TYPE.READ)
-        self._network.serve(self._protocol, self._accepted)
+        self._network.serve(self._protocol, self._accepted, witnesses=True)
 
     def want(self, node_ids: set[str]) -> None:
         """Keep a link to each of these nodes; links that others made stay as they are."""

@@ -161,7 +161,11 @@ class Liveness:
 
     def _ask_forever(self) -> None:
         while not self._stopping.is_set():
-            granted = self._ask()
+            try:
+                granted = self._ask()
+            except Exception:  # of the store: this thread must outlast whatever it is
+                log.exception("the lease cannot be asked for")
+                granted = False
             self._stopping.wait(self._times.ask_every_s if granted else _RETRY_S)
 
     def _ask(self) -> bool:

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from pysyncobj.poller import POLL_EVENT_TYPE
 
+import node.cluster.undamaged  # noqa: F401 - see there
 from node.cluster.poller import EpollPoller
 from node.errors import NodeError, Unavailable
 

@@ -11,6 +11,7 @@ import pysyncobj.syncobj as library
 from pysyncobj.config import FAIL_REASON
 from pysyncobj.node import Node
 
+import node.cluster.undamaged  # noqa: F401 - see there
 from node.cluster.catchup import LogStart
 from node.cluster.journal import SqliteJournal
 from node.cluster.settings import RaftSettings
@@ -91,7 +92,11 @@ class LogMember(library.SyncObj):  # type: ignore[misc]
 
     def match_index(self, node_id: str) -> int:
         """Return up to where a follower's log is known to be ours; 0 when this node does not lead."""
-        return int(self._SyncObj__raftMatchIndex.get(Node(node_id), 0)) if self.leads else 0
+        if not self.leads:
+            return 0
+        known = int(self._SyncObj__raftMatchIndex.get(Node(node_id), 0))
+        # What a learner says of itself is good enough to know whether it is near, never to count it.
+        return known if node_id in self.voters else max(known, self.links.feeding.match_of(node_id))
 
     # -- who votes
 

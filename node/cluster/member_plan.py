@@ -14,6 +14,7 @@ from node.types import Frozen
 
 MOST_VOTERS = 7
 _FEWEST_SAFE = 3
+_PAIR = 2
 
 
 class MemberFacts(Frozen):
@@ -31,6 +32,8 @@ class MemberFacts(Frozen):
     is_caught_up: bool = True
     """Whether its log ends near the leader's."""
     failure_domain: str = ""
+    is_witness: bool = False
+    """Whether it is a vote without rows, which never leads."""
 
     @property
     def domain(self) -> str:
@@ -58,13 +61,22 @@ def plan(
     return planner.next_change()
 
 
-def size_wanted(members: Iterable[MemberFacts], most_voters: int) -> int:
+def size_wanted(
+    members: Iterable[MemberFacts], most_voters: int, voters: AbstractSet[str] = frozenset()
+) -> int:
     """Return how many voters a cluster of these nodes should have: odd, and not fewer than can be helped.
 
     A lost node counts while there would be fewer than three without it: with it as a voter, its return mends
-    the cluster; without it, one more failure could lose what was acknowledged.
+    the cluster; without it, one more failure could lose what was acknowledged. Two nodes make three voters with a
+    witness, the same way; beside any other number of nodes none votes.
     """
-    staying = [facts for facts in members if facts.stays]
+    known = list(members)
+    staying = [facts for facts in known if facts.stays and not facts.is_witness]
+    witnesses = [facts for facts in known if facts.is_witness and facts.stays]
+    if len(staying) == _PAIR and any(
+        not facts.is_lost or facts.node_id in voters for facts in witnesses
+    ):
+        return min(_FEWEST_SAFE, _odd(max(1, min(most_voters, MOST_VOTERS))))
     sound = sum(not facts.is_lost for facts in staying)
     most = _odd(max(1, min(most_voters, MOST_VOTERS)))
     return max(_odd(min(sound, most)), _odd(min(len(staying), most, _FEWEST_SAFE)))
@@ -83,19 +95,22 @@ class _Planner:
         self._leader = leader
         self._voters = voters
         self._known = known
-        self._wanted = size_wanted(known.values(), most_voters)
-        self._candidates = sorted(
-            (
-                facts
-                for facts in known.values()
-                if facts.node_id not in voters
-                and facts.stays
-                and facts.is_live
-                and not facts.is_lost
-                and facts.is_caught_up
-            ),
-            key=lambda facts: (self._crowd(facts, voters), facts.node_id),
-        )
+        self._wanted = size_wanted(known.values(), most_voters, voters)
+        self._is_pair = sum(one.stays and not one.is_witness for one in known.values()) == _PAIR
+        able = [
+            facts
+            for facts in known.values()
+            if facts.node_id not in voters
+            and facts.stays
+            and facts.is_live
+            and not facts.is_lost
+            and facts.is_caught_up
+        ]
+        nodes = [facts for facts in able if not facts.is_witness]
+        nodes.sort(key=lambda facts: (self._crowd(facts, voters), facts.node_id))
+        self._nodes = nodes
+        self._witness = self._witness_wanted(able)
+        self._candidates = [*nodes, *self._witness]
 
     def next_change(self) -> Change | None:
         """Return the first change that is needed and safe."""
@@ -107,6 +122,24 @@ class _Planner:
             or self._spread()
             or self._forget()
         )
+
+    def _witness_wanted(self, able: Iterable[MemberFacts]) -> list[MemberFacts]:
+        """Return the witness that may be given a vote, if there is to be one: beside two nodes, and never a second."""
+        voting = any(map(self._is_witness, self._voters))
+        if not self._is_pair or voting or self._wanted < _FEWEST_SAFE:
+            return []
+        return sorted(
+            (facts for facts in able if facts.is_witness), key=lambda facts: facts.node_id
+        )[:1]
+
+    def _is_witness(self, node_id: str) -> bool:
+        facts = self._known.get(node_id)
+        return facts is not None and facts.is_witness
+
+    def _leaves(self, voter: str) -> bool:
+        """Say whether a voter that is known is to lose its vote."""
+        facts = self._known.get(voter)
+        return facts is not None and (not facts.stays or (facts.is_witness and not self._is_pair))
 
     # -- what may be needed, most urgent first
 
@@ -120,9 +153,21 @@ class _Planner:
                 continue
             if not facts.stays:
                 return self._removal(voter, "it is to be removed and does not answer")
-            if facts.is_lost and self._candidates and len(self._voters) <= self._wanted:
+            others = self._spare_witnesses() if facts.is_witness else self._nodes
+            if facts.is_lost and others and len(self._voters) <= self._wanted:
                 return self._removal(voter, "it has been away for long and another node can vote")
         return None
+
+    def _spare_witnesses(self) -> list[MemberFacts]:
+        return [
+            facts
+            for facts in self._known.values()
+            if facts.is_witness
+            and facts.node_id not in self._voters
+            and facts.stays
+            and facts.is_live
+            and facts.is_caught_up
+        ]
 
     def _grow(self) -> Change | None:
         good = self._good()
@@ -139,15 +184,13 @@ class _Planner:
 
     def _replace(self) -> Change | None:
         """Give a vote to another node before a live voter that is to be removed loses its own."""
-        leaving = [v for v in self._voters if v in self._known and not self._known[v].stays]
-        if leaving and self._candidates and len(self._good()) < self._wanted:
-            return self._addition(
-                self._candidates[0].node_id, f"it takes the place of {min(leaving)}"
-            )
+        leaving = [voter for voter in self._voters if self._leaves(voter)]
+        if leaving and self._nodes and len(self._good()) < self._wanted:
+            return self._addition(self._nodes[0].node_id, f"it takes the place of {min(leaving)}")
         return None
 
     def _shrink(self) -> Change | None:
-        leaving = any(v in self._known and not self._known[v].stays for v in self._voters)
+        leaving = any(map(self._leaves, self._voters))
         if len(self._voters) <= self._wanted and (not leaving or self._is_replacement_coming()):
             return None
         victim = min(self._voters, key=self._keeping_order)
@@ -163,7 +206,7 @@ class _Planner:
         if len(self._voters) != self._wanted or not all(self._is_live(v) for v in self._voters):
             return None
         before = self._crowding(self._voters)
-        for candidate in self._candidates:
+        for candidate in self._nodes:
             wider = self._voters | {candidate.node_id}
             after = min(self._crowding(wider - {voter}) for voter in self._voters)
             if after < before:
@@ -192,7 +235,11 @@ class _Planner:
             return None
         if node_id != self._leader:
             return Change(kind="remove", node_id=node_id, reason=reason)
-        heirs = [v for v in rest if self._is_good(v) and self._known[v].is_caught_up]
+        heirs = [
+            v
+            for v in rest
+            if self._is_good(v) and self._known[v].is_caught_up and not self._is_witness(v)
+        ]
         if not heirs:
             return None
         return Change(
@@ -204,6 +251,7 @@ class _Planner:
             facts.stays
             and facts.is_live
             and not facts.is_lost
+            and not facts.is_witness
             and facts.node_id not in self._voters
             for facts in self._known.values()
         )
@@ -224,16 +272,17 @@ class _Planner:
         return [
             voter
             for voter in self._voters
-            if voter in self._known and self._known[voter].stays and not self._known[voter].is_lost
+            if voter in self._known and not self._leaves(voter) and not self._known[voter].is_lost
         ]
 
     # -- who before whom
 
-    def _keeping_order(self, voter: str) -> tuple[bool, bool, bool, int, bool, str]:
+    def _keeping_order(self, voter: str) -> tuple[bool, bool, bool, bool, int, bool, str]:
         """Order voters: the first one is the one to lose its vote."""
         facts = self._known.get(voter)
         return (
-            facts is not None and facts.stays,
+            facts is not None and not self._leaves(voter),
+            not self._is_witness(voter),
             facts is not None and not facts.is_lost,
             self._is_live(voter),
             self._crowding(self._voters - {voter}),

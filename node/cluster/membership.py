@@ -10,8 +10,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Literal, Protocol
 
 from node.clock import Clock
+from node.cluster.features import held_up, raise_ops
 from node.cluster.member_plan import Change, MemberFacts, plan, size_wanted
-from node.cluster.tables import DepartedNode
+from node.cluster.roster import MemberRow, member_row, member_rows
+from node.cluster.tables import CLUSTER, ClusterRow, DepartedNode, WitnessRow
+from node.cluster.witness_vote import is_witness
 from node.control.placement import NodeRow
 from node.errors import BadRequest, Conflict, NodeError, NotFound, Unavailable
 from node.ids import Ids
@@ -150,11 +153,12 @@ class Controller:
         if not self._leads(view):
             self._says, self._seen = "", []
             return None
-        rows = self._db().rows(NodeRow)
+        rows = member_rows(self._db())
         facts = self._seen = self._facts(view, rows)
-        self._tell_roles(view, rows)
+        self._tell_roles(view, rows, facts)
         if self._clock.monotonic_s() - self._leads_since_s < self._rules.settle_s:
             return None
+        self._raise_level()
         change = plan(self._node_id, view.voters, facts, most_voters=self._rules.most_voters)
         if change is None:
             self._says = ""
@@ -169,9 +173,15 @@ class Controller:
         view, facts = self._log.view(), self._seen
         if not facts:
             return "members", True, f"{len(view.voters)} nodes vote"
-        wanted = size_wanted(facts, self._rules.most_voters)
+        wanted = size_wanted(facts, self._rules.most_voters, view.voters)
         away = [one.node_id for one in facts if not one.is_live and one.node_id in view.voters]
-        detail = f"{len(view.voters)} of {len(facts)} nodes vote"
+        nodes = sum(not one.is_witness for one in facts)
+        witnesses = sum(map(is_witness, view.voters))
+        detail = f"{len(view.voters) - witnesses} of {nodes} nodes vote"
+        if witnesses:
+            detail += ", and a witness"
+        elif nodes == 2 and len(facts) == 2:
+            detail += " (a witness on any third machine would let either of them fail)"
         if len(view.voters) != wanted:
             detail += f", {wanted} should"
         if away:
@@ -181,6 +191,8 @@ class Controller:
             if held:
                 what = ", ".join(f"{count} {name}" for name, count in sorted(held.items()))
                 detail += f"; {one.node_id} goes once nothing is on it: move or delete {what}"
+        waits = held_up(self._db().get(ClusterRow, CLUSTER), self._db().rows(NodeRow))
+        detail += f"; {waits}" if waits else ""
         if self._says:
             detail += f"; {self._says}"
         return "members", not away, detail
@@ -196,7 +208,7 @@ class Controller:
             self._away_since_s = {}
         return True
 
-    def _facts(self, view: LogView, rows: Iterable[NodeRow]) -> list[MemberFacts]:
+    def _facts(self, view: LogView, rows: Iterable[MemberRow]) -> list[MemberFacts]:
         now_s = self._clock.monotonic_s()
         found = []
         for row in rows:
@@ -204,7 +216,7 @@ class Controller:
             is_live = row.id == self._node_id or (
                 follower is not None
                 and follower.contact_age_s <= self._rules.live_within_s
-                and row.state != "down"
+                and (row.state != "down" or is_witness(row.id))
             )
             if is_live:
                 self._away_since_s.pop(row.id, None)
@@ -224,6 +236,7 @@ class Controller:
                     is_lost=now_s - since_s >= self._rules.lost_after_s,
                     is_caught_up=is_near,
                     failure_domain=row.failure_domain,
+                    is_witness=is_witness(row.id),
                 )
             )
         return found
@@ -236,15 +249,29 @@ class Controller:
 
     # -- what is done
 
-    def _tell_roles(self, view: LogView, rows: Iterable[NodeRow]) -> None:
+    def _tell_roles(
+        self, view: LogView, rows: Iterable[MemberRow], facts: Iterable[MemberFacts]
+    ) -> None:
+        """Write who votes, and of witnesses, which have no lease, whether they are there."""
         now = self._clock.now_us()
+        live = {one.node_id for one in facts if one.is_live}
         ops: list[AnyOp] = []
         for row in rows:
-            role = "voter" if row.id in view.voters else "learner"
-            if row.role != role:
-                ops += [check(row), patch(NodeRow, row.id, role=role, updated_at=now)]
+            fields = {"role": "voter" if row.id in view.voters else "learner"}
+            if is_witness(row.id):
+                fields["state"] = "up" if row.id in live else "down"
+            if any(getattr(row, name) != value for name, value in fields.items()):
+                ops += [check(row), patch(type(row), row.id, updated_at=now, **fields)]
         if ops:
             self._commit(ops)
+
+    def _raise_level(self) -> None:
+        """Have the cluster use what all its members know."""
+        db, now = self._db(), self._clock.now_us()
+        row, nodes = db.get(ClusterRow, CLUSTER), db.rows(NodeRow)
+        ops = raise_ops(row, nodes, now)
+        if ops and self._commit(ops):
+            log.info("the cluster uses features of level %d", min(n.feature_level for n in nodes))
 
     def _make(self, change: Change) -> None:
         match change.kind:
@@ -272,14 +299,14 @@ class Controller:
             raise Conflict(f"the log refuses: {errors[0]}")
 
     def _forget(self, node_id: str) -> None:
-        row = self._db().get(NodeRow, node_id)
+        row = member_row(self._db(), node_id)
         if row is None or row.want != "absent":
             return
         now = self._clock.now_us()
         departed = DepartedNode(
             id=node_id, name=row.name, reason="removed", created_at=now, updated_at=now
         )
-        self._commit([check(row), delete(NodeRow, node_id), put(departed)])
+        self._commit([check(row), delete(type(row), node_id), put(departed)])
         log.info("node %s (%s) is no member any more", node_id, row.name)
 
     def _commit(self, ops: list[AnyOp]) -> bool:
@@ -296,14 +323,14 @@ def commit(propose: Callable[[bytes, float], bytes], ids: Ids, ops: list[AnyOp])
     return isinstance(decode_outcome(propose(encode_txn(txn), _WRITE_TIMEOUT_S)), Applied)
 
 
-def find(db: Reader, name: str) -> NodeRow:
-    """Return the member with an id, the beginning of an id, or a name.
+def find(db: Reader, name: str) -> MemberRow:
+    """Return the member, node or witness, with an id, the beginning of an id, or a name.
 
     Raises:
         NotFound: 404, there is none.
         BadRequest: 400, there are several.
     """
-    rows = db.rows(NodeRow)
+    rows = member_rows(db)
     found = [row for row in rows if row.id == name] or [row for row in rows if row.name == name]
     found = found or [row for row in rows if len(name) >= 4 and row.id.startswith(name)]
     if not found:
@@ -317,8 +344,8 @@ def find(db: Reader, name: str) -> NodeRow:
 
 def remove(
     db: Reader, propose: Callable[[bytes, float], bytes], clock: Clock, ids: Ids, name: str
-) -> NodeRow:
-    """Have a node drained and removed for good, and return its row. Asking twice is harmless.
+) -> MemberRow:
+    """Have a node or witness drained and removed for good, and return its row. Asking twice is harmless.
 
     Raises:
         NotFound: 404, there is no such node.
@@ -328,10 +355,17 @@ def remove(
         row = find(db, name)
         if row.want == "absent":
             return row
+        now = clock.now_us()
+        if isinstance(row, WitnessRow):
+            if commit(
+                propose, ids, [check(row), patch(WitnessRow, row.id, want="absent", updated_at=now)]
+            ):
+                return row
+            continue
         others = [other for other in db.rows(NodeRow) if other.id != row.id]
         if not any(other.want == "present" and other.state != "down" for other in others):
             raise Conflict(f"Node {row.name} is the last one that works: it cannot be removed")
-        fields = {"want": "absent", "maintenance": True, "updated_at": clock.now_us()}
+        fields = {"want": "absent", "maintenance": True, "updated_at": now}
         if commit(propose, ids, [check(row), patch(NodeRow, row.id, **fields)]):
             return row
     raise Conflict(f"The row of node {name} changes all the time: try again")

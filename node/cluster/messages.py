@@ -117,6 +117,43 @@ class SnapshotOffer(_Typed, frozen=True, kw_only=True, tag="snapshot_offer"):
     offer: dict[str, Any]
 
 
+class Mark(_Typed, frozen=True, kw_only=True, tag="mark"):
+    """The leader tells a witness that its log holds an entry; index 0: only that it leads."""
+
+    index: int
+    log_term: int
+
+
+class Redirect(_Typed, frozen=True, kw_only=True, tag="redirect"):
+    """The leader names learners that feed others; see `feeding`."""
+
+    feeders: list[str]
+
+
+class FeedMe(_Typed, frozen=True, kw_only=True, tag="feed_me"):
+    """A learner asks another one for entries, and says that it has all before."""
+
+    next_index: int
+
+
+class Fed(_Typed, frozen=True, kw_only=True, tag="fed"):
+    """Committed entries from a learner, or, `behind`, that its log does not go back so far."""
+
+    leader: str
+    commit_index: int
+    prevLogIdx: int  # noqa: N815
+    prevLogTerm: int  # noqa: N815
+    entries: list[tuple[bytes, int, int]] = []
+    behind: bool = False
+
+
+class FeedStatus(_Typed, frozen=True, kw_only=True, tag="feed_status"):
+    """One that is fed tells the leader how far it is, and whether nobody's log helps it."""
+
+    match_index: int
+    behind: bool
+
+
 class Ping(_Typed, frozen=True, kw_only=True, tag="ping"):
     """Nothing, to show that the link lives."""
 
@@ -137,6 +174,11 @@ _decoder = msgspec.msgpack.Decoder(
     | ReadIndex
     | ReadIndexReply
     | SnapshotOffer
+    | Mark
+    | Redirect
+    | FeedMe
+    | Fed
+    | FeedStatus
     | Ping
 )
 _encoder = msgspec.msgpack.Encoder()

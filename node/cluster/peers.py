@@ -18,6 +18,7 @@ from cryptography import x509
 from cryptography.x509.oid import NameOID
 
 from node.cluster.authority import fingerprint, spki_of
+from node.cluster.witness_vote import is_witness
 from node.errors import NodeError, Unavailable
 from node.types import Frozen
 
@@ -74,6 +75,7 @@ Handler = Callable[[Link], bool | None]
 class _Service(Frozen):
     handler: Handler
     strangers: bool
+    witnesses: bool
 
 
 class PeerNetwork:
@@ -103,9 +105,21 @@ class PeerNetwork:
         self._room = threading.Semaphore(_LINKS_AT_ONCE)
         self._open: set[socket.socket] = set()
 
-    def serve(self, protocol: str, handler: Handler, *, strangers: bool = False) -> None:
-        """Have a handler called, in a thread of its own, for each link of a protocol."""
-        self._services[protocol] = _Service(handler=handler, strangers=strangers)
+    def serve(
+        self,
+        protocol: str,
+        handler: Handler,
+        *,
+        strangers: bool = False,
+        witnesses: bool = False,
+    ) -> None:
+        """Have a handler called, in a thread of its own, for each link of a protocol.
+
+        A witness is a member that gets no rows: it reaches only what is also for strangers, or for `witnesses`.
+        """
+        self._services[protocol] = _Service(
+            handler=handler, strangers=strangers, witnesses=witnesses or strangers
+        )
         self.reload()
 
     @property
@@ -269,7 +283,10 @@ class PeerNetwork:
             return
         service = self._services.get(link.socket.selected_alpn_protocol() or "")
         limit = self._room if link.node_id else self._strangers
-        if service is None or not (link.node_id or service.strangers):
+        is_welcome = service is not None and (
+            service.witnesses if is_witness(link.node_id) else link.node_id or service.strangers
+        )
+        if service is None or not is_welcome:
             link.close()
         elif limit.acquire(blocking=False):
             try:

@@ -9,6 +9,8 @@ import pickle
 
 import pysyncobj.pickle as library_pickle
 
+import node.cluster.undamaged  # noqa: F401 - see there
+
 _ALLOWED = frozenset({("pysyncobj.node", "Node"), ("pysyncobj.node", "TCPNode")})
 
 

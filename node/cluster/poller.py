@@ -9,6 +9,8 @@ from collections.abc import Callable
 
 from pysyncobj.poller import POLL_EVENT_TYPE, Poller
 
+import node.cluster.undamaged  # noqa: F401 - see there
+
 OnEvent = Callable[[int, int], None]
 
 _MOST_EVENTS = 256

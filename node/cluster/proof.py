@@ -31,7 +31,8 @@ VERSION = 1
 NONCE_BYTES = 32
 _LABEL = b"hedgerow join 1"
 
-Standing = Literal["fresh", "member"]
+Standing = Literal["fresh", "waiting", "member"]
+"""In no cluster; the same, and with no voice in who founds one; in one."""
 
 
 class Hello(Frozen, tag="hello"):
@@ -67,6 +68,7 @@ class Claim(Frozen):
     api_port: int = 0
     failure_domain: str = ""
     version: str = ""
+    feature_level: int = 1
 
 
 class Prove(Frozen, tag="prove"):

@@ -20,10 +20,12 @@ from collections.abc import Callable
 from pysyncobj.config import FAIL_REASON
 from pysyncobj.node import Node
 
+import node.cluster.undamaged  # noqa: F401 - see there
 from node.cluster import pickle_guard
 from node.cluster.compaction import SnapSerializer, StateMachine, check_state, finish_install
 from node.cluster.journal import SqliteJournal
 from node.cluster.library import ClusterFault, check_library, configuration, replaced
+from node.cluster.marks import Marks
 from node.cluster.member import ROLES, LogMember
 from node.cluster.messages import Message
 from node.cluster.poller import EpollPoller
@@ -71,7 +73,10 @@ class RaftNode(LogMember):
         """The last entry when something was committed of which the others were not told yet."""
         self._last_step_s = time.monotonic()
         self.reads = Reads(self)
-        self.links = RaftTransport(wire or NoWire())
+        self.links = RaftTransport(wire or NoWire(), settings)
+        self._marks = Marks(
+            self, patience_s=settings.witness_patience_s, period_s=settings.heartbeat_s
+        )
         with replaced(journal, SnapSerializer(machine, journal), poller or EpollPoller()):
             super().__init__(
                 Node(self.node_id) if journal.is_voter else None,
@@ -139,6 +144,7 @@ class RaftNode(LogMember):
         began_s = time.monotonic()
         self.journal.sync()
         self._mind_slowness(began_s)
+        self._marks.tick(time.monotonic())
 
     def advance(self) -> None:
         """Commit, apply and answer what is durable on a majority, and do what is due."""
@@ -156,6 +162,7 @@ class RaftNode(LogMember):
         if not self.is_installing:
             self._mind_election(time.monotonic())
             self.doTick(0.0)
+        self._marks.tick(now_s)
         self.reads.tick(now_s)
         self._last_step_s = time.monotonic()
 
@@ -248,11 +255,19 @@ class RaftNode(LogMember):
         last = self.journal.last_index
         return LogEnd(term=self.term, last_index=last, last_term=self.journal.term_at(last) or 0)
 
+    def _SyncObj__connectedToAnyone(self) -> bool:  # noqa: N802
+        """Count witnesses, which the library does not see as connected."""
+        return bool(self.links.witnesses or super()._SyncObj__connectedToAnyone())
+
     def _SyncObj__onBecomeLeader(self) -> None:  # noqa: N802
         self._SyncObj__changeClusterIDx = None
         super()._SyncObj__onBecomeLeader()
 
     # -- what the transport tells
+
+    def is_linked(self, node_id: str) -> bool:
+        """Say whether there is a link to a node."""
+        return self.links.wire.is_up(node_id)
 
     def follows(self, node_id: str) -> bool:
         """Say whether the library keeps an index for a node."""

@@ -28,7 +28,7 @@ from node.cluster.log_file import (
     write_entries,
     write_meta,
 )
-from node.cluster.tables import DepartedNode
+from node.cluster.tables import DepartedNode, WitnessRow
 from node.control.placement import NodeRow
 from node.errors import BadRequest, Conflict, MachineFault
 from node.ids import Ids
@@ -299,6 +299,10 @@ def _marks(directory: Path, node_id: str, clock: Clock, member: NodeRow | None) 
             patch(NodeRow, row.id, **away, lease_epoch=row.lease_epoch + 1)
             for row in rows.values()
             if row.id != node_id
+        ]
+        ops += [
+            patch(WitnessRow, row.id, role="learner", state="down", updated_at=now)
+            for row in reader.rows(WitnessRow)
         ]
         if node_id in rows:
             ops.append(patch(NodeRow, node_id, **here))

@@ -100,6 +100,13 @@ class Member(Protocol):
     def raftCommitIndex(self) -> int:  # noqa: N802 - the library's
         """Return the commit index."""
 
+    @property
+    def is_voter(self) -> bool:
+        """Say whether this node has a vote."""
+
+    def match_index(self, node_id: str) -> int:
+        """Return up to where a follower holds this node's log."""
+
     def follows(self, node_id: str) -> bool:
         """Say whether the library keeps an index for a node."""
 

@@ -5,6 +5,7 @@ import socket
 
 from node import __version__
 from node.cluster.address import own_address
+from node.cluster.features import FEATURE_LEVEL
 from node.cluster.peers import Address
 from node.cluster.proof import Claim
 from node.cluster.trust import Trust
@@ -12,12 +13,17 @@ from node.config import ApiSection, ClusterSection, Config, NodeSection
 from node.errors import BadRequest
 
 
+def name_of(config: Config) -> str:
+    """Return what this node is called."""
+    return config.section(NodeSection).name or socket.gethostname()
+
+
 def claim_of(config: Config, node_id: str, trust: Trust) -> Claim:
     """Return this node's claim, with its address as it is now."""
     section = config.section(ClusterSection)
     return Claim(
         node_id=node_id,
-        name=config.section(NodeSection).name or socket.gethostname(),
+        name=name_of(config),
         public_key=trust.public_key,
         address=own_address(config),
         cluster_port=section.port,
@@ -25,6 +31,7 @@ def claim_of(config: Config, node_id: str, trust: Trust) -> Claim:
         api_port=config.section(ApiSection).port,
         failure_domain=section.failure_domain,
         version=__version__,
+        feature_level=FEATURE_LEVEL,
     )
 
 

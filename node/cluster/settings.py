@@ -37,5 +37,11 @@ class RaftSettings(msgspec.Struct, frozen=True, kw_only=True):
     """How long a leader tries to have another one lead, and takes no proposals meanwhile."""
     read_patience_s: float = 5.0
     """How long a read waits for a leader before it is told that it may be old."""
+    direct_learners: int = 20
+    """To so many learners a leader sends the log itself; those feed the others."""
+    feed_period_s: float = 0.25
+    """How often a learner that feeds others shows that it, and the leader, are there."""
+    witness_patience_s: float = 0.8
+    """A voter with rows that takes longer to acknowledge is not waited for while a witness makes a majority."""
     epoch: int = 0
     """Nodes of different epochs exchange nothing: a recovery from a lost majority begins a new one."""

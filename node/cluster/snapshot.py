@@ -20,7 +20,7 @@ import msgspec
 from node.cluster.catchup import LogStart
 from node.cluster.rpc import Rpc, RpcReply, RpcRequest
 from node.cluster.space import check_room
-from node.errors import BadRequest, NodeError, NotFound
+from node.errors import BadRequest, DiskFull, NodeError, NotFound
 from node.types import Frozen
 
 log = logging.getLogger("hedgerow.snapshot")
@@ -95,7 +95,10 @@ class Copies:
         keeper: LogKeeper,
         directory: Path,
         limits: CopyLimits | None = None,
+        on_no_room: Callable[[int, str], None] = lambda _bytes, _node_id: None,
     ) -> None:
+        """Take what is copied and where to; `on_no_room` is told how large a copy is for which there is no room."""
+        self._on_no_room = on_no_room
         self._source = source
         self._keeper = keeper
         self._directory = directory
@@ -154,7 +157,12 @@ class Copies:
 
     def _serve_one(self, path: Path) -> None:
         """Make a copy and keep it while it is of use; the log is pinned meanwhile, and no longer."""
-        check_room(self._directory, self._source.path.stat().st_size)
+        size = self._source.path.stat().st_size
+        try:
+            check_room(self._directory, size)
+        except DiskFull:
+            self._on_no_room(size, self._for)
+            raise
         try:
             self._keeper.pin_log(self._source.applied_index)
             offer = self._made(path)

@@ -13,8 +13,10 @@ from typing import Literal, Protocol
 
 import msgspec
 
+from node.cluster.join_messages import Member
 from node.cluster.peers import Handler, Link
 from node.cluster.recover import Later, generation
+from node.cluster.roster import member_row, members
 from node.cluster.tables import DepartedNode
 from node.control.placement import NodeRow
 from node.errors import NodeError
@@ -27,6 +29,7 @@ PROTOCOL = "hedgerow-standing"
 Word = Literal["member", "removed", "unknown"]
 
 _MAX_BYTES = 4096
+_MAX_ANSWER_BYTES = 256 * 1024
 _TIMEOUT_S = 2.0
 _STOP_GRACE_S = 5.0
 
@@ -37,6 +40,8 @@ class Question(Frozen):
     node_id: str
     epoch: int
     voters: tuple[str, ...] = ()
+    wants_members: bool = False
+    """Whether the answer is to name the members: a witness has no rows that do."""
 
 
 class Answer(Frozen):
@@ -47,6 +52,7 @@ class Answer(Frozen):
     follows: bool
     """Whether it follows a leader, or leads: then its rows are the cluster's."""
     word: Word
+    members: tuple[Member, ...] = ()
 
 
 class LogStanding(Frozen):
@@ -178,19 +184,7 @@ class Standing:
 
     def _ask(self, node_id: str, own: LogStanding) -> Answer | None:
         question = Question(node_id=self._node_id, epoch=self._epoch, voters=own.voters)
-        try:
-            link = self._network.dial(node_id, PROTOCOL, _TIMEOUT_S)
-        except NodeError:
-            return None
-        try:
-            link.socket.settimeout(_TIMEOUT_S)
-            link.socket.sendall(msgspec.json.encode(question) + b"\n")
-            return msgspec.json.decode(_line(link), type=Answer)
-        except (OSError, msgspec.MsgspecError) as error:
-            log.debug("node %s does not say how this node stands: %s", node_id, error)
-            return None
-        finally:
-            link.close()
+        return ask(self._network, node_id, question)
 
     def _compare(self, epoch: int, voters: Sequence[str]) -> None:
         if epoch == self._epoch:
@@ -216,6 +210,8 @@ class Standing:
             voters=own.voters,
             follows=own.follows,
             word=self._word_on(question.node_id),
+            # Whom a stranger may ask about is nobody's business but a member's.
+            members=members(self._db()) if question.wants_members and link.node_id else (),
         )
         link.socket.sendall(msgspec.json.encode(answer) + b"\n")
         if link.node_id and link.node_id == question.node_id:
@@ -223,16 +219,33 @@ class Standing:
 
     def _word_on(self, node_id: str) -> Word:
         db = self._db()
-        if db.get(NodeRow, node_id) is not None:
+        if member_row(db, node_id) is not None:
             return "member"
         return "removed" if db.get(DepartedNode, node_id) is not None else "unknown"
 
 
-def _line(link: Link) -> bytes:
+def ask(network: Network, node_id: str, question: Question) -> Answer | None:
+    """Ask a node how one stands; None: it does not say."""
+    try:
+        link = network.dial(node_id, PROTOCOL, _TIMEOUT_S)
+    except NodeError:
+        return None
+    try:
+        link.socket.settimeout(_TIMEOUT_S)
+        link.socket.sendall(msgspec.json.encode(question) + b"\n")
+        return msgspec.json.decode(_line(link, _MAX_ANSWER_BYTES), type=Answer)
+    except (OSError, msgspec.MsgspecError) as error:
+        log.debug("node %s does not say how one stands: %s", node_id, error)
+        return None
+    finally:
+        link.close()
+
+
+def _line(link: Link, most_bytes: int = _MAX_BYTES) -> bytes:
     received = bytearray()
     while not received.endswith(b"\n"):
         data = link.socket.recv(_MAX_BYTES)
-        if not data or len(received) > _MAX_BYTES:
+        if not data or len(received) > most_bytes:
             raise OSError("the other side closed the link, or said too much")
         received += data
     return bytes(received)

@@ -19,6 +19,8 @@ class ClusterRow(Row):
     """PEM."""
     ca_key: str = ""
     """PEM, secret. Every member has all rows, and may admit and renew."""
+    feature_level: int = 1
+    """What all members have agreed to have; see `features`."""
 
 
 class JoinToken(Row):
@@ -60,4 +62,25 @@ class DepartedNode(Row):
     reason: str = ""
 
 
-ROW_TYPES: tuple[type[Row], ...] = (ClusterRow, JoinToken, JoinRequest, DepartedNode)
+class WitnessRow(Row):
+    """A vote without rows: a machine that is no node, and only helps to agree."""
+
+    __table__ = Table(name="witnesses")
+    since_level = 2
+
+    name: str = ""
+    address: str = ""
+    cluster_port: int = 0
+    """0: it listens nowhere, and links to the nodes itself."""
+    fingerprint: str = ""
+    failure_domain: str = ""
+    version: str = ""
+    role: str = "learner"
+    """voter or learner, as the log has it; written by the membership controller, as is `state`."""
+    want: str = "present"
+    """present, or absent: to be removed."""
+    state: str = "up"
+    """up or down."""
+
+
+ROW_TYPES: tuple[type[Row], ...] = (ClusterRow, JoinToken, JoinRequest, DepartedNode, WitnessRow)

@@ -1,7 +1,7 @@
 """Tokens: what a machine carries to find and join its cluster, or to found it with others of the same token.
 
-`hedgerow1.` and base64url of a packed body with a checksum. The secret never crosses the network and is in no row: both
-sides prove that they hold the key that is derived from it.
+`hedgerow1.` and base64url of a packed body, with the founders' names if it has any, and a checksum. The secret never
+crosses the network and is in no row: both sides prove that they hold the key that is derived from it.
 """
 
 import base64
@@ -9,6 +9,7 @@ import hashlib
 import hmac
 import struct
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 
 from node.errors import BadRequest
@@ -22,8 +23,14 @@ JOIN_ONLY = 0
 DAY_US = 86_400_000_000
 SECRET_BYTES = 32
 _BODY = struct.Struct(f">16s16s{SECRET_BYTES}sBQ")
+_NAMED = 0x80
+"""Added to the number of founders of a token that names them."""
+_FOUNDERS_AT = 32 + SECRET_BYTES
+_LENGTH = struct.Struct(">H")
 _SUM_BYTES = 4
-_MAX_FILE_BYTES = 4096
+_MAX_FILE_BYTES = 16384
+MOST_NAMES = 31
+_NAMES_BYTES = 4096
 _DERIVE = b"hedgerow join key 1"
 
 
@@ -38,6 +45,12 @@ class Token(Frozen):
     founders: int
     expires_at: int = 0
     """Micros; 0: never."""
+    names: tuple[str, ...] = ()
+    """Of the founders, where it names them: no other node has a voice."""
+
+    def has_voice(self, name: str) -> bool:
+        """Return whether a fresh node of that name is one of the founders."""
+        return bool(self.founders) and (not self.names or name in self.names)
 
     @property
     def key(self) -> bytes:
@@ -51,9 +64,12 @@ class Token(Frozen):
             uuid.UUID(self.cluster_id).bytes,
             bytes.fromhex(self.token_id),
             self.secret,
-            self.founders,
+            self.founders | (_NAMED if self.names else 0),
             self.expires_at,
         )
+        if self.names:
+            names = "\0".join(self.names).encode()
+            body += _LENGTH.pack(len(names)) + names
         data = body + hashlib.sha256(body).digest()[:_SUM_BYTES]
         return PREFIX + base64.urlsafe_b64encode(data).decode().rstrip("=")
 
@@ -66,14 +82,17 @@ class Token(Frozen):
 
 
 def make(
-    ids: Ids, *, founders: int = JOIN_ONLY, expires_at: int = 0, cluster_id: str = ""
-) -> Token:
-    """Return a new token: of a cluster that is there, or with a number of founders of a new one.
+    ids: Ids, *, founders: int = JOIN_ONLY, expires_at: int = 0, cluster_id: str = "", names: Sequence[str] = ()
+) -> Token:  # fmt: skip
+    """Return a new token: of a cluster that is there, or with a number of founders of a new one, or their names.
 
     Raises:
-        BadRequest: 400, no cluster begins with that many nodes.
+        BadRequest: 400, no cluster begins with that many nodes, or with such names.
     """
-    if founders not in FOUNDERS and not (cluster_id and founders == JOIN_ONLY):
+    if names:
+        _check_names(names)
+        founders = len(names)
+    elif founders not in FOUNDERS and not (cluster_id and founders == JOIN_ONLY):
         raise BadRequest(f"A cluster begins with 1, 3 or 5 founders, not {founders}")
     return Token(
         cluster_id=cluster_id or ids.uuid(),
@@ -81,7 +100,16 @@ def make(
         secret=_secret(ids),
         founders=founders,
         expires_at=expires_at,
+        names=tuple(names),
     )
+
+
+def _check_names(names: Sequence[str]) -> None:
+    long = sum(len(name.encode()) + 1 for name in names) > _NAMES_BYTES
+    if len(set(names)) != len(names) or len(names) > MOST_NAMES or long:
+        raise BadRequest(f"A token names each founder once, and at most {MOST_NAMES} of them")
+    if bad := [name for name in names if not name or not name.isprintable() or len(name) > 255]:
+        raise BadRequest(f"{bad[0]!r} is no name of a node")
 
 
 def parse(text: str) -> Token:
@@ -107,15 +135,31 @@ def parse(text: str) -> Token:
         )
     except ValueError as error:
         raise BadRequest("The token has characters that no token has: copy it again") from error
-    if len(data) != _BODY.size + _SUM_BYTES:
+    size = _size_of(data)
+    if len(data) != size + _SUM_BYTES:
         raise BadRequest(
             "The token is not whole: copy it again, from its first to its last character"
         )
-    body, checksum = data[: _BODY.size], data[_BODY.size :]
+    body, checksum = data[:size], data[size:]
     if hashlib.sha256(body).digest()[:_SUM_BYTES] != checksum:
         raise BadRequest("The token has a wrong character in it: copy it again")
-    cluster, token_id, secret, founders, expires_at = _BODY.unpack(body)
-    if founders not in (JOIN_ONLY, *FOUNDERS):
+    return _unpacked(body)
+
+
+def _size_of(data: bytes) -> int:
+    """Return how long the body of a token is that begins so."""
+    is_named = len(data) >= _BODY.size + _LENGTH.size and data[_FOUNDERS_AT] & _NAMED
+    return _BODY.size + (_LENGTH.size + _LENGTH.unpack_from(data, _BODY.size)[0] if is_named else 0)
+
+
+def _unpacked(body: bytes) -> Token:
+    cluster, token_id, secret, founders, expires_at = _BODY.unpack_from(body)
+    names: tuple[str, ...] = ()
+    if founders & _NAMED:
+        names = tuple(body[_BODY.size + _LENGTH.size :].decode("utf-8", "replace").split("\0"))
+        _check_names(names)
+        founders = len(names)
+    elif founders not in (JOIN_ONLY, *FOUNDERS):
         raise BadRequest(
             f"The token wants {founders} founders, and a cluster begins with 1, 3 or 5"
         )
@@ -125,6 +169,7 @@ def parse(text: str) -> Token:
         secret=secret,
         founders=founders,
         expires_at=expires_at,
+        names=names,
     )
 
 

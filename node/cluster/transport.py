@@ -3,7 +3,8 @@
 Hard part: most cures of the library's faults are here (see `filters` and docs/adr/0002). Nothing that promises
 something about the log leaves before the log is on the disk: acknowledgements are held until all that came with them
 was taken in, then one sync serves them all. A follower that needs a snapshot, or takes too little, is shown to the
-library as disconnected for a while (parked), since the library would flood it inside its tick.
+library as disconnected for a while (parked), since the library would flood it inside its tick. A witness is shown so
+all the time: it gets marks instead of entries (`marks`).
 """
 
 import logging
@@ -16,12 +17,16 @@ from pysyncobj.config import FAIL_REASON
 from pysyncobj.node import Node
 from pysyncobj.transport import Transport
 
+import node.cluster.undamaged  # noqa: F401 - see there
 from node.cluster import filters
 from node.cluster.catchup import LogStart, Snapshots
+from node.cluster.feeding import FEEDING, Feeding
 from node.cluster.journal import JournalFull
 from node.cluster.library import MAX_ENTRY_BYTES, Diverged
 from node.cluster.messages import Message
 from node.cluster.seams import Member, Wire
+from node.cluster.settings import RaftSettings
+from node.cluster.witness_vote import FROM_WITNESS, is_witness
 
 _PARKED_S = 0.3
 _LOOK_AROUND_S = 3.0
@@ -32,16 +37,24 @@ _log = logging.getLogger(__name__)
 class RaftTransport(Transport):  # type: ignore[misc]
     """The library's transport of one node."""
 
-    def __init__(self, wire: Wire) -> None:
+    def __init__(self, wire: Wire, settings: RaftSettings) -> None:
         super().__init__(None, None, [])
         self.wire = wire
         self.heard_s: dict[str, float] = {}
         """When something last came from a node, monotonic."""
+        self.witnesses: set[str] = set()
+        """The witnesses that are linked, whether or not they vote."""
         self.stirred = False
         """Whether a message came in since the last step."""
         self.snapshots: Snapshots | None = None
         self.members: Callable[[], Iterable[str]] | None = None
         """Returns all nodes that may know the leader, for a node whose list of voters has grown old."""
+        self.feeding = Feeding(self, settings.direct_learners, settings.feed_period_s)
+        self.shown: set[str] = set()
+        """The learners that the library sends the log to."""
+        self._also: set[str] = set()
+        self._wanted_next: int | None = None
+        self._is_fed = False
         self._look_around_s = 0.0
         self._member: Member | None = None
         self._voters: set[str] = set()
@@ -76,11 +89,12 @@ class RaftTransport(Transport):  # type: ignore[misc]
             if now_s >= until_s:
                 del self._parked[node_id]
                 if self.wire.is_up(node_id) and node_id not in self._choked:
-                    self._onNodeConnected(Node(node_id))
+                    self._show(Node(node_id))
         if now_s >= self._look_around_s:
             self._look_around_s = now_s + _LOOK_AROUND_S
-            self.wire.want(self._voters | self._strays())
+            self.wire.want(self._voters | self._also | self._strays())
         self.wire.tick(now_s, eager=eager)
+        self.feeding.tick(now_s)
         self.drained()
 
     def _strays(self) -> set[str]:
@@ -98,25 +112,62 @@ class RaftTransport(Transport):  # type: ignore[misc]
     def addNode(self, node: Node) -> None:  # noqa: N802
         """Take a node as a voter."""
         self._voters.add(node.id)
-        self.wire.want(self._voters)
+        self.wire.want(self._voters | self._also)
         self._learners.discard(node.id)
         if self.wire.is_up(node.id):
-            self._onNodeConnected(node)
+            self._show(node)
 
     def dropNode(self, node: Node) -> None:  # noqa: N802
         """Take a node as a learner."""
         self._voters.discard(node.id)
-        self.wire.want(self._voters)
+        self.wire.want(self._voters | self._also)
         self._onNodeDisconnected(node)
         if self.wire.is_up(node.id):
-            self._learners.add(node.id)
-            self._onReadonlyNodeConnected(Node(node.id))
+            self._take_learner(str(node.id))
+
+    def _show(self, node: Node) -> None:
+        """Have the library send the log to a voter."""
+        if not is_witness(str(node.id)):
+            self._onNodeConnected(node)
+
+    def _take_learner(self, node_id: str) -> None:
+        self._learners.add(node_id)
+        if self.feeding.has_room(node_id):
+            self.show_learner(node_id)
+
+    def show_learner(self, node_id: str) -> None:
+        """Have the library send the log to a learner, and know of a witness."""
+        self.shown.add(node_id)
+        self._onReadonlyNodeConnected(Node(node_id))
+        if is_witness(node_id):
+            self._onNodeDisconnected(Node(node_id))
+
+    def hide_learner(self, node_id: str) -> None:
+        """Have the library forget a learner."""
+        if node_id in self.shown:
+            self.shown.discard(node_id)
+            self._onReadonlyNodeDisconnected(Node(node_id))
 
     def forget_learner(self, node_id: str) -> None:
-        """Have the library forget a learner that is about to be added as a voter."""
-        if node_id in self._learners:
-            self._learners.discard(node_id)
-            self._onReadonlyNodeDisconnected(Node(node_id))
+        """Forget a learner that is about to be added as a voter, or gone."""
+        self._learners.discard(node_id)
+        self.hide_learner(node_id)
+
+    def want_also(self, node_ids: set[str]) -> None:
+        """Keep links to these nodes too."""
+        if node_ids != self._also:
+            self._also = set(node_ids)
+            self.wire.want(self._voters | self._also)
+
+    def append(self, leader_id: str, message: Message) -> int:
+        """Have the library take what another learner has of the leader's log; return the index that it wants next."""
+        self._is_fed, self._wanted_next = True, None
+        try:
+            self._take_append(Node(leader_id), message)
+        finally:
+            self._is_fed = False
+        wanted: int | None = self._wanted_next
+        return self.member.journal.last_index + 1 if wanted is None else wanted
 
     def send(self, node: Node, message: Message) -> bool:
         """Send one of the library's messages, as soon as the log bears it out."""
@@ -126,11 +177,18 @@ class RaftTransport(Transport):  # type: ignore[misc]
                 return self._park(node_id)
             return self.wire.send(node_id, message)
         message = {"term": self.member.term, **message}
+        if self._is_fed:  # who feeds this node is told instead
+            if message["type"] == "next_node_idx":
+                self._wanted_next = message["next_node_idx"]
+            return True
         if message["type"] == "next_node_idx":
             self._held.append((node_id, message))
             return True
         if message["type"] in {"request_vote", "response_vote"}:
-            self.member.journal.sync()
+            try:
+                self.member.journal.sync()
+            except JournalFull:
+                return False  # a promise that would not outlast this process; the next step makes room
         return self.wire.send(node_id, message)
 
     def tell(self, node_id: str, message: Message) -> bool:
@@ -169,10 +227,11 @@ class RaftTransport(Transport):  # type: ignore[misc]
         self._parked.pop(node_id, None)
         self._choked.discard(node_id)
         if node_id in self._voters:
-            self._onNodeConnected(Node(node_id))
+            self._show(Node(node_id))
         else:
-            self._learners.add(node_id)
-            self._onReadonlyNodeConnected(Node(node_id))
+            self._take_learner(node_id)
+        if is_witness(node_id):
+            self.witnesses.add(node_id)
         self.member.greet(node_id)
 
     def link_down(self, node_id: str, *, broken: bool) -> None:
@@ -181,6 +240,8 @@ class RaftTransport(Transport):  # type: ignore[misc]
         self._parked.pop(node_id, None)
         self._choked.discard(node_id)
         self._held = [held for held in self._held if held[0] != node_id]
+        self.witnesses.discard(node_id)
+        self.feeding.gone(node_id)
         if node_id in self._learners:
             self.forget_learner(node_id)
         else:
@@ -196,7 +257,7 @@ class RaftTransport(Transport):  # type: ignore[misc]
         else:
             self._choked.discard(node_id)
             if node_id not in self._parked:
-                self._onNodeConnected(Node(node_id))
+                self._show(Node(node_id))
 
     def drained(self) -> None:
         """Send the acknowledgements that were held, after the log is on the disk."""
@@ -215,6 +276,14 @@ class RaftTransport(Transport):  # type: ignore[misc]
         """Judge a message and hand it on."""
         self.stirred = True
         self.heard_s[node_id] = time.monotonic()
+        if is_witness(node_id) and message["type"] not in FROM_WITNESS:
+            _log.warning("Witness %s says %s, which is not its business", node_id, message["type"])
+        elif message["type"] in FEEDING:
+            self.feeding.received(node_id, message)
+        else:
+            self._take(node_id, message)
+
+    def _take(self, node_id: str, message: Message) -> None:
         member = self.member
         node = Node(node_id)
         match message["type"]:
@@ -263,12 +332,15 @@ class RaftTransport(Transport):  # type: ignore[misc]
     def _take_append(self, node: Node, message: Message) -> None:
         member = self.member
         if message["term"] < member.term:
-            self.tell(node.id, {"type": "stale_term"})
+            if not self._is_fed:
+                self.tell(node.id, {"type": "stale_term"})
             return
         if member.is_alone or (message["term"] == member.term and member.leads):
             self._meet_second_leader(node, message)
             return
         member.heard_leader()
+        if not self._is_fed:
+            self.feeding.heard_leader()
         if member.is_installing:
             message = {"type": "append_entries", "term": message["term"]}
         verdict = filters.incoming_append(message, member.journal, member.raftCommitIndex)

@@ -12,7 +12,6 @@ Private keys are files of mode 0600 in a directory of mode 0700; nothing here is
 import datetime as dt
 import os
 import socket
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -37,22 +36,11 @@ from node.cluster.authority import (
     spki_of,
 )
 from node.cluster.peers import Credentials
+from node.cluster.server_files import ServerFiles, server_files
 from node.config import ApiSection, ClusterSection, Config, NodeSection
-from node.errors import Conflict, Unavailable
-from node.types import Frozen
-
-TLS_DIRECTORY = "tls"
-"""Name of the directory of keys and certificates in a node's state directory."""
+from node.errors import Conflict
 
 ANY_ADDRESS = ("0.0.0.0", "::")  # noqa: S104 - names that no certificate can carry
-
-
-class ServerFiles(Frozen):
-    """Where the API server finds its certificate."""
-
-    ca: Path
-    certificate: Path
-    key: Path
 
 
 class Trust:
@@ -215,28 +203,6 @@ class Trust:
 
     def _now(self) -> dt.datetime:
         return dt.datetime.fromtimestamp(self._clock.now_us() / 1_000_000, dt.UTC)
-
-
-def server_files(directory: Path) -> ServerFiles:
-    """Return where the API's certificate and its CA are, or will be, below the directory of certificates."""
-    return ServerFiles(
-        ca=directory / "ca.pem", certificate=directory / "server.pem", key=directory / "server.key"
-    )
-
-
-def await_server_files(directory: Path, timeout_s: float | None = None) -> ServerFiles:
-    """Wait until the core has stored the API's certificate, and say where it is.
-
-    Raises:
-        Unavailable: 503, it has not in this time.
-    """
-    files = server_files(directory)
-    until_s = None if timeout_s is None else time.monotonic() + timeout_s
-    while not (files.certificate.exists() and files.key.exists() and files.ca.exists()):
-        if until_s is not None and time.monotonic() > until_s:
-            raise Unavailable(f"There is no API certificate in {directory}: is the core running?")
-        time.sleep(0.05)
-    return files
 
 
 def ensure(directory: Path, names: Sequence[str], clock: Clock) -> ServerFiles:

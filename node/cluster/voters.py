@@ -11,6 +11,7 @@ import msgspec
 import pysyncobj.pickle as library_pickle
 from pysyncobj.node import Node
 
+import node.cluster.undamaged  # noqa: F401 - see there
 from node.cluster.pickle_guard import guarded_loads
 
 Verb = Literal["add", "rem"]

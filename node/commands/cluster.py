@@ -84,7 +84,8 @@ def restore(config_path: Path | None, *, yes: bool, file: Path) -> None:
     from node.clock import SystemClock
     from node.cluster import recover as offline
     from node.cluster.founding import authority_of
-    from node.cluster.trust import TLS_DIRECTORY, Trust, api_names
+    from node.cluster.server_files import TLS_DIRECTORY
+    from node.cluster.trust import Trust, api_names
     from node.config import NodeSection, load
     from node.control.placement import NodeRow
     from node.core import identity

@@ -27,20 +27,29 @@ def token() -> None:
     "--founders", type=click.Choice(["1", "3", "5"]), default="3", show_default=True,
     help="How many machines begin the cluster; start just as many, and any others later.",
 )  # fmt: skip
+@click.option(
+    "--founder", "names", metavar="NAME", multiple=True,
+    help="[node] name (else the host name) of a machine that may begin it (repeatable), in place of --founders: then "
+    "any number of machines may be started at once.",
+)  # fmt: skip
 @click.option("--valid-days", type=float, default=0, help="0: for ever.")
-def new(founders: str, valid_days: float) -> None:
+def new(founders: str, names: tuple[str, ...], valid_days: float) -> None:
     """Make a token for a cluster that is not there yet: give the same one to each fresh machine.
 
     Works anywhere and stores nothing. A majority of the founders must see each other to begin.
     """
     from node.clock import SystemClock
     from node.cluster.token import DAY_US, make
+    from node.errors import BadRequest
     from node.ids import RandomIds
 
     if valid_days < 0:
         raise click.BadParameter("is negative", param_hint="--valid-days")
     expires_at = SystemClock().now_us() + round(valid_days * DAY_US) if valid_days else 0
-    made = make(RandomIds(), founders=int(founders), expires_at=expires_at)
+    try:
+        made = make(RandomIds(), founders=int(founders), expires_at=expires_at, names=names)
+    except BadRequest as error:
+        raise click.BadParameter(error.message, param_hint="--founder") from error
     click.echo(_SHOWN_ONCE, err=True)
     click.echo(made.text)
 

@@ -29,6 +29,8 @@ class NodeRow(Row, kw_only=True):
     failure_domain: str = ""
     state: str = "up"
     """up, suspect or down; written by liveness only."""
+    feature_level: int = 1
+    """Of the version that it runs."""
     lease_epoch: int = 0
     """Raised with each change to down: who acts on a dead node's rows checks it."""
     maintenance: bool = False

@@ -95,6 +95,14 @@ class Reconciler(ABC):
         """Return what this made of the machine, by kind (domains, bridges, …): what `hedgerow debug world` lists."""
         return {}
 
+    def tell(self, key: str) -> Mapping[str, Any]:
+        """Return what is known of a key's thing now, for a handler that asks (`Context.tell`); empty: nothing.
+
+        Must answer within seconds and change nothing.
+        """
+        del key
+        return {}
+
     @abstractmethod
     def keys(self) -> Iterable[str]:
         """Return every key to look at on a resync: those of the rows and those found in the world."""

@@ -338,6 +338,17 @@ class Runtime:
                 found.setdefault(kind, []).extend(things)
         return {kind: sorted(things) for kind, things in sorted(found.items())}
 
+    def tell(self, name: str, key: str) -> dict[str, Any]:
+        """Return what a reconciler knows of a key's thing now.
+
+        Raises:
+            Unavailable: 503, there is none of that name, or it has not started yet.
+        """
+        runner = self._runners.get(name)
+        if runner is None or not runner.started:
+            raise Unavailable(f"The reconciler {name} does not run on this node")
+        return dict(runner.reconciler.tell(key))
+
     def _wake(self, name: str, key: str) -> None:
         runner = self._runners.get(name)
         if runner is not None:

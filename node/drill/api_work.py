@@ -12,7 +12,7 @@ import random
 import ssl
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ import msgspec
 
 from node.drill.errors import DrillFault
 from node.drill.history import History, Outcome, Pending
-from node.drill.site import Seat
+from node.drill.site import Seat, Site
 from node.types import Frozen
 
 _ANSWER_S = 8.0
@@ -70,11 +70,11 @@ class Answer(Frozen):
 class ApiSeat:
     """One node's API. Thread-safe: each thread has a connection of its own."""
 
-    def __init__(self, seat: Seat, access: Access) -> None:
+    def __init__(self, seat: Seat, access: Access, context: ssl.SSLContext) -> None:
         self.name = seat.name
         self._seat = seat
         self._access = access
-        self._context = ssl.create_default_context(cafile=str(access.ca))
+        self._context = context
         self._local = threading.local()
 
     def ask(
@@ -121,16 +121,19 @@ class ApiSeat:
 class ApiClients:
     """Threads that each do one request after the other."""
 
-    def __init__(
-        self, seats: Sequence[Seat], access: Access, history: History, count: int, seed: int
-    ) -> None:
-        self.seats = [ApiSeat(seat, access) for seat in seats]
+    def __init__(self, site: Site, access: Access, history: History, count: int, seed: int) -> None:
+        self._site = site
+        self._access = access
+        self._context = ssl.create_default_context(cafile=str(access.ca))
+        self.seats: list[ApiSeat] = []
+        self.reseat()
         self.errors: list[str] = []
         self._history = history
         self._ending = threading.Event()
         self._began_s = time.monotonic()
         self._mark = f"drill-{seed}-{random.randrange(1 << 30):x}"
         self._token = ""
+        self._tidied = 0
         self._registers: dict[str, str] = {}
         self._counted: dict[str, set[str]] = {}
         self._lock = threading.Lock()
@@ -138,6 +141,14 @@ class ApiClients:
             threading.Thread(target=self._work, args=(number, random.Random(f"api {seed}/{number}")), daemon=True)
             for number in range(count)
         ]  # fmt: skip
+
+    def reseat(self) -> None:
+        """Go on with the nodes that there are now."""
+        there = {seat.name: seat for seat in self.seats}
+        self.seats = [
+            there.get(seat.name) or ApiSeat(seat, self._access, self._context)
+            for seat in self._site.seats()
+        ]
 
     def prepare(self, timeout_s: float = 60.0) -> None:
         """Sign in and make the networks whose descriptions are the registers.
@@ -211,10 +222,24 @@ class ApiClients:
         ]  # fmt: skip
         while not self._ending.is_set():
             try:
+                self._tidy(chance)
                 chance.choice(deeds)(client, chance, chance.choice(self.seats))
             except Exception as error:  # noqa: BLE001 - it is told at the end and fails the drill
                 self.errors.append(f"api client {client}: {type(error).__name__}: {error}")
                 return
+
+    def _tidy(self, chance: random.Random) -> None:
+        """Free the names that nobody uses any more: a project may have so many."""
+        with self._lock:
+            if self._tidied >= self._chapter() - 1:
+                return
+            chapter, self._tidied = self._tidied, self._tidied + 1
+        for number in range(_NAMES):
+            for _try in range(5):
+                path = f"{_KEYPAIRS}/{self._mark}-{chapter}-{number}"
+                answer, _ = chance.choice(self.seats).ask("DELETE", path, self._token)
+                if answer.outcome != "unknown":
+                    break
 
     def _ask(
         self, seat: ApiSeat, method: str, path: str, body: object = None, **headers: str

@@ -1,25 +1,23 @@
 """One drill from beginning to end: load, clients, faults, healing, and the verdict."""
 
 import itertools
-import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
 
 from node.drill.api_work import Access, ApiClients
 from node.drill.checker import Finals, Violation, check_lists, check_registers
-from node.drill.faults import KINDS, Fault, draw, inflict
+from node.drill.faults import Fault, draw, inflict, kinds_for
 from node.drill.history import History, Operation
 from node.drill.rows_work import Held, RowClients, held_by
-from node.drill.search import Step, TooLong, count_step, holder_step, is_linearizable
+from node.drill.search import MOST_TRIED, Step, TooLong, count_step, holder_step, is_linearizable
 from node.drill.site import Site
 from node.errors import NodeError
 from node.ids import RandomIds
 from node.types import Frozen
 
-_SETTLE_S = 90.0
 _CALM_S = 3.0
 _FEWEST_A_SECOND = 2.0
 
@@ -31,7 +29,10 @@ class Plan(Frozen):
     seconds: float = 60.0
     clients: int = 6
     ballast_mib: int = 0
-    faults: tuple[str, ...] = KINDS
+    faults: tuple[str, ...] = ()
+    """Kinds to draw from; none: all that the site is able to."""
+    settle_s: float = 180.0
+    """How long after the last fault every node may take until it takes writes and holds the same as the others."""
 
 
 class Report(Frozen):
@@ -48,6 +49,8 @@ class Report(Frozen):
     longest_gap_s: float
     """The longest time in which no write was acknowledged."""
     log_entry: int
+    undecided: int = 0
+    """Of how many things too much overlapped for a verdict."""
 
     @property
     def passed(self) -> bool:
@@ -68,9 +71,9 @@ def run(
         DrillFault: the drill itself cannot go on.
     """
     history = History()
-    rows = RowClients(site.seats(), history, RandomIds(), plan.clients, plan.seed)
+    rows = RowClients(site, history, RandomIds(), plan.clients, plan.seed)
     rows.prepare()
-    api = ApiClients(site.seats(), access, history, plan.clients, plan.seed) if access else None
+    api = ApiClients(site, access, history, plan.clients, plan.seed) if access else None
     if api is not None:
         api.prepare()
     if plan.ballast_mib:
@@ -80,15 +83,19 @@ def run(
     done = _under_fire(site, plan, say, [rows, *([api] if api else [])])
     if keep is not None:
         history.write(keep)
-    held = held_by(rows.seats, rows.mark, _SETTLE_S)
+    held = held_by(rows.seats, rows.mark, plan.settle_s)
     operations = history.operations()
-    violations = judge(operations, held)
+    violations, undecided = judge(operations, held), 0
     if api is not None:
-        violations += judge_api(operations, api.finals())
+        found, undecided = judge_api(operations, api.finals())
+        violations += found
         violations += [Violation(thing="api", what=what) for what in api.errors[:20]]
         api.clean()
     violations += [Violation(thing="clients", what=what) for what in rows.errors[:20]]
-    report = _report(plan, operations, done, violations, next(iter(held.values())).applied_index)
+    report = msgspec.structs.replace(
+        _report(plan, operations, done, violations, next(iter(held.values())).applied_index),
+        undecided=undecided,
+    )
     if report.acknowledged < _FEWEST_A_SECOND * plan.seconds:
         vacuous = Violation(
             thing="drill", what=f"only {report.acknowledged} writes were acknowledged"
@@ -106,13 +113,18 @@ def _under_fire(
     for one in clients:
         one.start()
     try:
-        _hurt(site, plan, began_s, say, done)
+        for fault in _faults(site, plan, began_s):
+            say(f"[{time.monotonic() - began_s:6.1f} s] {fault}")
+            done.append(fault)
+            inflict(site, fault, time.sleep)
+            for one in clients:
+                one.reseat()
     finally:
         _mend(site)
     say("all faults are undone; waiting until every node takes writes")
     for one in clients:
         if isinstance(one, RowClients):
-            healed_s = _settled(one, say)
+            healed_s = _settled(one, plan.settle_s, say)
             say(f"every node took writes {healed_s:.1f} s after the end of the faults")
     time.sleep(_CALM_S)
     for one in clients:
@@ -120,29 +132,30 @@ def _under_fire(
     return done
 
 
-def _hurt(
-    site: Site, plan: Plan, began_s: float, say: Callable[[str], None], done: list[Fault]
-) -> None:
-    quiet = threading.Event()
+def _faults(site: Site, plan: Plan, began_s: float) -> Iterator[Fault]:
+    """Yield each fault when its time has come."""
     end_s = began_s + plan.seconds
-    for fault in draw(plan.seed, [seat.name for seat in site.seats()], plan.faults):
-        quiet.wait(min(fault.after_s, max(0.0, end_s - time.monotonic())))
+    kinds = plan.faults or kinds_for(site)
+    for fault in draw(plan.seed, lambda: [seat.name for seat in site.seats()], kinds):
+        time.sleep(max(0.0, min(fault.after_s, end_s - time.monotonic())))
         if time.monotonic() >= end_s:
             return
-        say(f"[{time.monotonic() - began_s:6.1f} s] {fault}")
-        done.append(fault)
-        inflict(site, fault, quiet.wait)
+        yield fault
 
 
 def _mend(site: Site) -> None:
     site.heal()
     for seat in site.seats():
         site.resume(seat.name)
-        site.empty(seat.name)
+        if "disks" in site.abilities:
+            site.thaw(seat.name)
+            site.empty(seat.name)
+        if "clocks" in site.abilities:
+            site.shift_clock(seat.name, 0.0)
     site.start([seat.name for seat in site.seats()])
 
 
-def _settled(clients: RowClients, say: Callable[[str], None]) -> float:
+def _settled(clients: RowClients, settle_s: float, say: Callable[[str], None]) -> float:
     """Wait until each node takes a write; return how long it took."""
     began_s = time.monotonic()
     for seat in clients.seats:
@@ -151,9 +164,9 @@ def _settled(clients: RowClients, say: Callable[[str], None]) -> float:
                 seat.catch_up(5.0)
                 break
             except NodeError as error:
-                if time.monotonic() - began_s > _SETTLE_S:
+                if time.monotonic() - began_s > settle_s:
                     say(
-                        f"{seat.name} takes no writes {_SETTLE_S:.0f} s after the end: {error.message}"
+                        f"{seat.name} takes no writes {settle_s:.0f} s after the end: {error.message}"
                     )
                     break
     return time.monotonic() - began_s
@@ -179,13 +192,18 @@ def judge(operations: list[Operation], held: dict[str, Held]) -> list[Violation]
     return found
 
 
-def judge_api(operations: list[Operation], finals: Finals) -> list[Violation]:
-    """Return what is wrong with what the API answered, given what each node shows in the end."""
+def judge_api(
+    operations: list[Operation], finals: Finals, most_tried: int = MOST_TRIED
+) -> tuple[list[Violation], int]:
+    """Return what is wrong with what the API answered, and of how many things that cannot be said.
+
+    `finals` is what each node shows in the end.
+    """
     things: dict[str, list[Operation]] = {}
     for one in operations:
         things.setdefault(one.thing, []).append(one)
     revisions = [one for one in operations if one.thing.startswith("revision/")]
-    found = check_registers(revisions, finals)
+    found, undecided = check_registers(revisions, finals), 0
     models: dict[str, tuple[object, Step]] = {
         "name": (False, holder_step),
         "count": (0, count_step),
@@ -195,11 +213,11 @@ def judge_api(operations: list[Operation], finals: Finals) -> list[Violation]:
         if step is None:
             continue
         try:
-            if not is_linearizable(some, start, step):
+            if not is_linearizable(some, start, step, most_tried):
                 found.append(Violation(thing=thing, what="no order explains the answers"))
         except TooLong:
-            continue  # proves nothing either way
-    return found
+            undecided += 1
+    return found, undecided
 
 
 def _report(

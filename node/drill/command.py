@@ -11,9 +11,9 @@ import msgspec
 
 from node.drill.api_work import Access
 from node.drill.campaign import Plan, Report, run
-from node.drill.faults import ALL_KINDS, KINDS
-from node.drill.site import LabSite
-from node.errors import NodeError
+from node.drill.faults import ALL_KINDS, lacking
+from node.drill.lab_site import LabSite
+from node.errors import NodeError, Unavailable
 from node.lab.cluster import cluster_lab
 from node.lab.place import DEFAULT_DIRECTORY, Place
 
@@ -35,8 +35,9 @@ from node.lab.place import DEFAULT_DIRECTORY, Place
 @click.option("--ballast", "ballast_mib", type=click.IntRange(0), default=0, show_default=True,
               help="MiB of rows to load first (they stay): a small store hides the worst faults.")  # fmt: skip
 @click.option(
-    "--faults", default=",".join(sorted(set(KINDS))), show_default=True, help="Kinds to draw from."
-)
+    "--faults", default="",
+    help=f"Kinds to draw from, with commas (all that the lab allows): {', '.join(sorted(ALL_KINDS))}.",
+)  # fmt: skip
 @click.option("--rows-only", is_flag=True, help="Leave the HTTP API alone.")
 @click.option(
     "--history", type=click.Path(path_type=Path, dir_okay=False), help="Write every operation here."
@@ -59,7 +60,7 @@ def drill(  # noqa: PLR0913, PLR0917 - one argument for each option
     """
     if os.geteuid() != 0:
         raise click.ClickException("The drill kills processes: run it as root (sudo)")
-    kinds = tuple(kind.strip() for kind in faults.split(","))
+    kinds = tuple(kind.strip() for kind in faults.split(",") if kind.strip())
     if unknown := set(kinds) - ALL_KINDS:
         raise click.ClickException(
             f"There are no faults {', '.join(sorted(unknown))}: choose from {', '.join(sorted(ALL_KINDS))}"
@@ -89,8 +90,14 @@ def _run(place: Place, plan: Plan, history: Path | None, *, rows_only: bool, qui
     if not rows_only:
         ca = place.node(lab.names[0]).state / "tls" / "ca.pem"
         access = Access(port=lab.choice.port, ca=ca, password=lab.password())
+    site = LabSite(lab)
+    if missing := lacking(site, plan.faults):
+        raise Unavailable(
+            f"The nodes of this lab have no {' or '.join(sorted(missing))} of their own: make one with "
+            "scripts/lab --dir DIR --nodes 3 --disk-mib 2048"
+        )
     say = (lambda _text: None) if quiet else click.echo
-    return run(LabSite(lab), plan, say, history, access)
+    return run(site, plan, say, history, access)
 
 
 def words(report: Report) -> Iterable[str]:
@@ -103,6 +110,8 @@ def words(report: Report) -> Iterable[str]:
         f"p50 {report.p50_ms} ms, p99 {report.p99_ms} ms; longest time without an acknowledged write "
         f"{report.longest_gap_s} s"
     )
+    if report.undecided:
+        yield f"of {report.undecided} names too much overlapped for a verdict"
     for violation in report.violations:
         yield f"VIOLATION {violation.thing}: {violation.what}"
     if report.passed:

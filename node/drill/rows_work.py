@@ -17,8 +17,8 @@ import msgspec
 from node.cluster.client import SOCKET_FILE, ProposalClient
 from node.drill.errors import DrillFault
 from node.drill.history import History, Outcome
-from node.drill.site import Seat
-from node.errors import NodeError
+from node.drill.site import Seat, Site
+from node.errors import NodeError, Unavailable
 from node.ids import Ids
 from node.state.reader import STATE_FILE, Reader
 from node.state.row import Row, Table
@@ -38,6 +38,8 @@ from node.state.txn import (
 _ANSWER_S = 2.5
 _TRIES = 4
 _LISTS, _REGISTERS = 4, 3
+_NOT_THERE = frozenset({sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR})
+"""Of a disk that is gone, or so full that not even what readers share can be made."""
 _CHAPTER_S = 15.0
 """After that time new things are used: reads of a list stay short."""
 _NOTE = "x" * 200
@@ -72,12 +74,18 @@ class DrillBallast(Row, kw_only=True):
 class RowSeat:
     """One node's store and socket. Thread-safe."""
 
-    def __init__(self, seat: Seat, ids: Ids) -> None:
+    def __init__(self, seat: Seat, ids: Ids, life: Callable[[str], int]) -> None:
         self.name = seat.name
         self.store = seat.state_dir / STATE_FILE
         self._client = ProposalClient(seat.state_dir / SOCKET_FILE)
         self._ids = ids
-        self._local = threading.local()
+        self._life = life
+
+    @property
+    def label(self) -> str:
+        """Return the node's name in the history: another one after each loss of power, which may set it back."""
+        life = self._life(self.name)
+        return f"{self.name}.{life}" if life else self.name
 
     def commit(
         self, *ops: object, request_id: str = "", timeout_s: float = _ANSWER_S
@@ -92,28 +100,42 @@ class RowSeat:
 
     def elements(self, thing: str) -> tuple[str, ...]:
         """Return the elements of a list, in order, as this node has them."""
-        rows = self._db.rows(DrillItem, thing=thing, order_by=(("rev", "asc"),))
+        with self._db() as db:
+            rows = db.rows(DrillItem, thing=thing, order_by=(("rev", "asc"),))
         return tuple(row.id for row in rows)
 
     def register(self, name: str) -> DrillRegister:
         """Return a register as this node has it; `rev` 0: it does not exist yet."""
-        return self._db.get(DrillRegister, name) or DrillRegister(id=name)
+        with self._db() as db:
+            return db.get(DrillRegister, name) or DrillRegister(id=name)
 
-    @property
-    def _db(self) -> Reader:
-        reader: Reader | None = getattr(self._local, "reader", None)
-        if reader is None:
-            reader = self._local.reader = Reader(self.store)
-        return reader
+    @contextlib.contextmanager
+    def _db(self) -> Iterator[Reader]:
+        """Open the store for one read: a disk that is in use could not be taken away.
+
+        Raises:
+            Unavailable: 503, it is not there: the node has lost its power or its disk.
+        """
+        life = self._life(self.name)
+        if life % 2:
+            raise Unavailable(f"{self.name} has no power")
+        try:
+            with contextlib.closing(Reader(self.store)) as reader:
+                yield reader
+        except sqlite3.DatabaseError as error:
+            if life != self._life(self.name) or error.sqlite_errorcode & 0xFF in _NOT_THERE:
+                raise Unavailable(f"The disk of {self.name} is not there: {error}") from error
+            raise
 
 
 class RowClients:
     """Threads that each do one operation after the other, and note what they were told."""
 
-    def __init__(
-        self, seats: Sequence[Seat], history: History, ids: Ids, count: int, seed: int
-    ) -> None:
-        self.seats = [RowSeat(seat, ids) for seat in seats]
+    def __init__(self, site: Site, history: History, ids: Ids, count: int, seed: int) -> None:
+        self._site = site
+        self._ids = ids
+        self.seats: list[RowSeat] = []
+        self.reseat()
         self._history = history
         self.mark = ids.hex()[:8]
         """In the name of everything: a store may hold what an earlier drill wrote."""
@@ -126,6 +148,10 @@ class RowClients:
             )
             for number in range(count)
         ]
+
+    def reseat(self) -> None:
+        """Go on with the nodes that there are now."""
+        self.seats = [RowSeat(seat, self._ids, self._site.life) for seat in self._site.seats()]
 
     def prepare(self, timeout_s: float = 30.0) -> None:
         """Declare the tables."""
@@ -161,6 +187,8 @@ class RowClients:
             seat = chance.choice(self.seats)
             try:
                 chance.choice(deeds)(client, chance, seat)
+            except Unavailable:  # there was nothing to read
+                self._ending.wait(0.05)
             except sqlite3.Error as error:  # a store that is being replaced: the read stays unknown
                 self.errors.append(f"{seat.name}: {error}")
             except Exception as error:  # noqa: BLE001 - it is told at the end and fails the drill
@@ -175,7 +203,7 @@ class RowClients:
         thing = self._thing("list", chance, _LISTS)
         value = f"{client}-{chance.randbytes(6).hex()}"
         ops = (insert(DrillItem(id=value, thing=thing, note=_NOTE)), Count(thing, 1))
-        with self._history.operation(thing, "append", seat.name, client, value=value) as pending:
+        with self._history.operation(thing, "append", seat.label, client, value=value) as pending:
             outcome, _ = self._sent(chance, seat, value, *ops)
             pending.came_to(outcome)
 
@@ -186,7 +214,7 @@ class RowClients:
         row = DrillRegister(id=thing, version=held.version + 1, value=value)
         ops = (Check(DrillRegister.__table__.name, thing, held.rev), put(row))
         with self._history.operation(
-            thing, "write", seat.name, client, value=value, version=held.version
+            thing, "write", seat.label, client, value=value, version=held.version
         ) as pending:
             outcome, _ = self._sent(chance, seat, value, *ops)
             pending.came_to(outcome)
@@ -208,7 +236,7 @@ class RowClients:
 
     def _read(self, client: int, chance: random.Random, seat: RowSeat) -> None:
         thing = self._thing("list", chance, _LISTS)
-        reading = self._history.operation(thing, "read", seat.name, client)
+        reading = self._history.operation(thing, "read", seat.label, client)
         with reading as pending, contextlib.suppress(NodeError):
             seat.catch_up()
             pending.came_to("ok", seen=seat.elements(thing))
@@ -216,18 +244,23 @@ class RowClients:
     def _read_register(self, client: int, chance: random.Random, seat: RowSeat) -> None:
         thing = self._thing("register", chance, _REGISTERS)
         is_local = chance.random() < 0.5
-        reading = self._history.operation(thing, "read", seat.name, client, is_local=is_local)
+        label = seat.label
+        reading = self._history.operation(thing, "read", label, client, is_local=is_local)
         with reading as pending, contextlib.suppress(NodeError):
             if not is_local:
                 seat.catch_up()
             held = seat.register(thing)
             seen = (held.value,) if held.rev else ()
-            pending.came_to("ok", version=held.version, seen=seen)
+            if label == seat.label:  # not of the life before and of the one after
+                pending.came_to("ok", version=held.version, seen=seen)
 
     def _look(self, client: int, chance: random.Random, seat: RowSeat) -> None:
         thing = self._thing("list", chance, _LISTS)
-        with self._history.operation(thing, "read", seat.name, client, is_local=True) as pending:
-            pending.came_to("ok", seen=seat.elements(thing))
+        label = seat.label
+        with self._history.operation(thing, "read", label, client, is_local=True) as pending:
+            seen = seat.elements(thing)
+            if label == seat.label:
+                pending.came_to("ok", seen=seen)
         self._ending.wait(0.005)
 
 

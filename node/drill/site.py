@@ -1,16 +1,13 @@
-"""Where a drill takes place: nodes that can be hurt. The lab's is at the end; tests have one of bare logs."""
+"""Where a drill takes place: nodes that can be hurt, lost and replaced. Tests have a site of bare logs."""
 
-import errno
-import signal
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
-from node.drill.errors import DrillFault
-from node.errors import NodeError
-from node.lab import process
-from node.lab.cluster import ClusterLab
 from node.types import Frozen
+
+Ability = Literal["disks", "clocks", "members"]
+"""What not every site has: disks of the nodes' own, clocks of their own, and ways for nodes to come and go."""
 
 
 class Seat(Frozen):
@@ -26,11 +23,21 @@ class Seat(Frozen):
 class Site(Protocol):
     """Nodes and what can be done to them. Names of nodes throughout."""
 
+    @property
+    def abilities(self) -> frozenset[Ability]:
+        """Return what can be done here beyond killing, stopping and cutting off."""
+
     def seats(self) -> Sequence[Seat]:
-        """Return the nodes."""
+        """Return the nodes that there are now."""
+
+    def life(self, name: str) -> int:
+        """Return a number that grows with each loss of power: what a node shows may be older afterwards.
+
+        It is odd while there is no disk to look at.
+        """
 
     def kill(self, names: Iterable[str]) -> None:
-        """Kill all processes of nodes at once, as a power cut does."""
+        """Kill all processes of nodes at once."""
 
     def start(self, names: Iterable[str]) -> None:
         """Start nodes that do not run; do not wait for them."""
@@ -47,93 +54,38 @@ class Site(Protocol):
     def heal(self) -> None:
         """Undo all cuts."""
 
+    # -- disks
+
     def fill(self, name: str) -> None:
         """Leave no free block on a node's disk."""
 
     def empty(self, name: str) -> None:
         """Undo that."""
 
+    def freeze(self, name: str) -> None:
+        """Let everything that a node writes wait."""
 
-class LabSite:
-    """The nodes of a lab."""
+    def thaw(self, name: str) -> None:
+        """Undo that."""
 
-    def __init__(self, lab: ClusterLab) -> None:
-        self._lab = lab
+    def break_disk(self, name: str) -> None:
+        """Let a node's disk refuse everything until it loses its power."""
 
-    def seats(self) -> Sequence[Seat]:
-        """Return the nodes of the lab."""
-        return [
-            Seat(
-                name=name,
-                state_dir=self._lab.place.node(name).state,
-                host=self._lab.address(name),
-            )
-            for name in self._lab.names
-        ]
+    def lose_power(self, names: Iterable[str]) -> None:
+        """End nodes at once with all that they had not synced; `start` starts them again."""
 
-    def kill(self, names: Iterable[str]) -> None:
-        """Kill supervisor, core and API of nodes."""
-        for name in names:
-            self._lab.kill(name)
+    # -- clocks
 
-    def start(self, names: Iterable[str]) -> None:
-        """Start those that do not run."""
-        chosen = [name for name in names if process.running_pid(self._lab.place.node(name)) is None]
-        if not chosen:
-            return
-        try:
-            self._lab.start(chosen)
-        except NodeError as error:
-            raise DrillFault(f"{', '.join(chosen)} cannot be started: {error.message}") from error
+    def shift_clock(self, name: str, seconds: float) -> None:
+        """Make a node's wall clock wrong by so much from now on."""
 
-    def pause(self, name: str) -> None:
-        """Stop all processes of a node's daemon."""
-        self._lab.signal(name, signal.SIGSTOP)
+    # -- members
 
-    def resume(self, name: str) -> None:
-        """Let them go on."""
-        self._lab.signal(name, signal.SIGCONT)
+    def dismiss(self, name: str) -> None:
+        """Have a node removed for good, as an administrator does, and wait until it is no member."""
 
-    def cut(self, pairs: Iterable[tuple[str, str]]) -> None:
-        """Have the lab's switch drop packets."""
-        self._lab.topology.cut(pairs)
+    def burn(self, name: str) -> None:
+        """Lose a node with all that it had; the others do not know yet."""
 
-    def heal(self) -> None:
-        """Have it drop none."""
-        self._lab.topology.heal(())
-
-    def fill(self, name: str) -> None:
-        """Fill the file system of a node's state, which must be its own."""
-        fill_disk(self._lab.place.node(name).state)
-
-    def empty(self, name: str) -> None:
-        """Give the space back."""
-        empty_disk(self._lab.place.node(name).state)
-
-
-_FILLER = "drill-filler"
-_BLOCK = bytes(1 << 16)
-
-
-def fill_disk(directory: Path) -> None:
-    """Write a file until the file system of a directory has no free block.
-
-    Raises:
-        DrillFault: it is not a file system of its own: others would suffer.
-    """
-    if not directory.is_mount():
-        raise DrillFault(f"{directory} is no file system of its own, so it is not filled")
-    with (directory / _FILLER).open("ab", buffering=0) as file:
-        block = _BLOCK
-        while block:
-            try:
-                file.write(block)
-            except OSError as error:
-                if error.errno != errno.ENOSPC:
-                    raise
-                block = block[: len(block) // 2]
-
-
-def empty_disk(directory: Path) -> None:
-    """Remove what `fill_disk` wrote."""
-    (directory / _FILLER).unlink(missing_ok=True)
+    def engage(self, lost: str) -> None:
+        """Have another node join, wait until it takes writes, and have a lost one removed, if any."""

@@ -24,7 +24,8 @@ from node.lab.topology import LAST_NUMBER, PUBLIC_INTERFACE, VIRTUAL_NUMBER, Top
 ANY = "0.0.0.0"  # noqa: S104 - on machines of their own; the address that the cluster moves is among theirs
 CLUSTER_PORT, DATA_PORT = 7444, 7445
 FOUNDERS, FOUNDERS_OF_MANY = 3, 5
-"""How many of the first nodes make the cluster; most of them suffice, so two nodes are a cluster too."""
+"""How many of the first nodes make the cluster, by name; most of them suffice, so two nodes are a cluster too."""
+SHORT_LOG = 150
 _START_S = 180.0
 _AT_ONCE = 16
 
@@ -78,7 +79,9 @@ class ClusterLab:
     def start(self, names: Iterable[str]) -> None:
         """Start these nodes and their machines where they are off; do not wait for them."""
         chosen = self._each(names)
-        self.topology.ensure(chosen)
+        if self.choice.disk_mib:
+            self._all(chosen, self._own_things)
+        self.topology.ensure(chosen)  # a machine sees what was mounted before it was switched on
         self.configure(chosen)
         self._all(chosen, lambda name: process.start(self.place.node(name), self._entering(name)))
 
@@ -108,17 +111,36 @@ class ClusterLab:
         self.topology.machine(name)
         return process.send(self.place.node(name), number)
 
+    def lose_power(self, names: Iterable[str]) -> None:
+        """Cut the power of these machines at once: what their disks had not synced is lost. They must have own ones.
+
+        Raises:
+            Unavailable: a disk is the machine's.
+        """
+        chosen = self._each(names)
+        self._all(chosen, lambda name: self.signal(name, signal.SIGSTOP))
+        self._all(chosen, lambda name: self.place.node(name).disk.lose_power())
+        self._all(chosen, lambda name: self.kill(name, with_vms=True))
+        self._all(chosen, lambda name: self.place.node(name).disk.power_on())
+
     def remove(self, name: str) -> None:
         """Take a node out of the lab with all that it has."""
+        self.place.node(name).disk.thaw()
         self.kill(name, with_vms=True)
         self.topology.off(name)
+        self.place.node(name).disk.remove()
         shutil.rmtree(self.place.node(name).directory, ignore_errors=True)
         members = tuple(member for member in self.choice.members if member.name != name)
         self._keep(members, self.choice.last_number)
 
     def destroy(self) -> None:
         """Remove every trace of the lab outside of its directory."""
+        disks = [self.place.node(name).disk for name in self.names]
+        for disk in disks:
+            disk.thaw()
         self.topology.destroy()
+        for disk in disks:
+            disk.remove()
 
     def wait(self, names: Iterable[str], say: Callable[[str], None]) -> None:
         """Wait until these nodes take the administrator's password.
@@ -188,6 +210,8 @@ class ClusterLab:
             },
             "network": {"public_interface": PUBLIC_INTERFACE},
         }
+        if choice.disk_mib:  # for a drill: copies of the rows have to travel often
+            sections["cluster"]["log_entries"] = SHORT_LOG
         lines = ["# Made by `hedgerow lab`; change it as you like, it is not written again."]
         for section, keys in sections.items():
             lines += [f"[{section}]", *(f"{key} = {value}" for key, value in keys.items()), ""]
@@ -198,10 +222,20 @@ class ClusterLab:
         first = self.place.directory / "token"
         if not first.exists():
             founders = FOUNDERS_OF_MANY if len(self.names) >= FOUNDERS_OF_MANY else FOUNDERS
-            write(first, f"{token.make(RandomIds(), founders=founders).text}\n".encode())
+            absent = [f"node{number}" for number in range(1, founders + 1)]
+            names = list(dict.fromkeys((*self.names, *absent)))[:founders]
+            write(first, f"{token.make(RandomIds(), names=names).text}\n".encode())
         path = self.place.node(name).directory / "token"
         write(path, first.read_bytes())
         return path
+
+    def _own_things(self, name: str) -> None:
+        """Make what only this node has: its disk, and by how much its wall clock is wrong."""
+        place = self.place.node(name)
+        place.directory.mkdir(parents=True, exist_ok=True)
+        place.disk.ensure(self.choice.disk_mib)
+        if not place.clock_shift.exists():
+            write(place.clock_shift, bytes(8))
 
     def _entering(self, name: str) -> Callable[[Sequence[str]], list[str]]:
         return self.topology.machine(name).entering

@@ -30,6 +30,10 @@ from node.lab.starting import ClusterStart, Start
     help="Plain HTTP port on loopback (default: 7480, or any).",
 )
 @click.option(
+    "--disk-mib", type=click.IntRange(256), metavar="MIB",
+    help="Give each node of a new lab a disk of this size and clocks of its own, for `hedgerow drill` to spoil.",
+)  # fmt: skip
+@click.option(
     "--no-server", is_flag=True, help="Make the cloud and its networks, but boot no first server."
 )
 @click.option("--facts", "action", flag_value="facts", help="Print lab.json.")
@@ -46,7 +50,7 @@ from node.lab.starting import ClusterStart, Start
 @click.pass_context
 def lab(
     context: click.Context, directory: Path, nodes: int | None, port: int | None, plain_port: int | None,
-    no_server: bool, action: str,
+    disk_mib: int | None, no_server: bool, action: str,
 ) -> None:  # fmt: skip
     """Run a whole cloud on this machine. Repeating it is harmless."""
     if os.geteuid() != 0 and action != "facts":
@@ -67,7 +71,7 @@ def lab(
                 elif action == "destroy":
                     _destroy(place)
                 else:
-                    _start(place, nodes, (port, plain_port), with_server=not no_server)
+                    _start(place, nodes, (port, plain_port), disk_mib, with_server=not no_server)
     except NodeError as error:
         raise click.ClickException(error.message) from error
     sys.exit(0)
@@ -78,17 +82,24 @@ for _verb in verbs.ALL:
 
 
 def _start(
-    place: Place, nodes: int | None, ports: tuple[int | None, int | None], *, with_server: bool
-) -> None:
+    place: Place, nodes: int | None, ports: tuple[int | None, int | None], disk_mib: int | None,
+    *, with_server: bool,
+) -> None:  # fmt: skip
     chosen = place.chosen()
     several = bool(chosen.under_cidr) if chosen is not None else (nodes or 1) > 1
     if not several:
         if nodes is not None and nodes > 1:
             cluster_lab(place)  # says what to do instead
+        if disk_mib:
+            raise click.ClickException("A lab of one node is on the disk of this machine")
         Start(place, *ports, with_server=with_server).run()
         return
-    found = ClusterLab(place, place.choose_several(*ports))
+    found = ClusterLab(place, place.choose_several(*ports, disk_mib or 0))
     have = len(found.names)
+    if disk_mib and disk_mib != found.choice.disk_mib:
+        raise click.ClickException(
+            f"The lab was begun with --disk-mib {found.choice.disk_mib}: that cannot be changed"
+        )
     if nodes is not None and nodes < have:
         raise click.ClickException(
             f"The lab has {have} nodes: take one out with hedgerow lab --dir {place.directory} remove NODE"

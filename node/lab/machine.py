@@ -9,6 +9,7 @@ booted, as far as anybody there can tell.
 
 import contextlib
 import os
+import random
 import signal
 import subprocess
 import time
@@ -35,15 +36,18 @@ exec sleep infinity >/dev/null 2>&1
 _RESOLV = Path("/etc/resolv.conf")
 _UPSTREAM = Path("/run/systemd/resolve/resolv.conf")
 """Where systemd-resolved lists the servers behind itself: its own address is not reached from a namespace."""
+_LONGEST_UPTIME_S = 10_000_000
 _END_S = 20.0
 
 
 class Machine:
     """One machine, by its mark (unique among all labs) and its host name."""
 
-    def __init__(self, mark: str, name: str) -> None:
+    def __init__(self, mark: str, name: str, *, own_clocks: bool = False) -> None:
+        """Take its names; with `own_clocks` it counts its seconds since a moment of its own, which each boot draws."""
         self.mark = mark
         self.name = name
+        self._own_clocks = own_clocks
         self._pid = 0
 
     @property
@@ -63,6 +67,9 @@ class Machine:
         if self.pid:
             return False
         argv = ["unshare", "--mount", "--uts", "--net", "--propagation", "slave"]
+        if self._own_clocks:
+            uptime_s = str(random.randrange(1000, _LONGEST_UPTIME_S))
+            argv += ["--time", "--monotonic", uptime_s, "--boottime", uptime_s]
         argv += ["sh", "-c", _SETUP, "sh", self.mark, self.name, _resolv_conf()]
         process = subprocess.Popen(
             argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
@@ -92,7 +99,8 @@ class Machine:
         pid = self.pid
         if not pid:
             raise Unavailable(f"{self.name} is off: `hedgerow lab start {self.name}`")
-        return ["nsenter", "--target", str(pid), "--mount", "--uts", "--net", *argv]
+        clocks = ["--time"] if self._own_clocks else []
+        return ["nsenter", "--target", str(pid), "--mount", "--uts", "--net", *clocks, *argv]
 
     def run(self, argv: Sequence[str], text: str = "") -> str:
         """Run a command on this machine and return what it printed.

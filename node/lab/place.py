@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 
 from node.errors import Unavailable
+from node.lab.disk import Disk
 from node.types import Frozen
 
 DEFAULT_DIRECTORY = Path("/var/lib/hedgerow/lab")
@@ -36,6 +37,8 @@ class Choice(Frozen):
     members: tuple[Member, ...] = ()
     last_number: int = 0
     """The highest number that a node of this lab ever had: none is given twice."""
+    disk_mib: int = 0
+    """Size of the disk that each node has of its own; 0: all are on that of the machine, and share its clocks."""
 
 
 class Place:
@@ -47,6 +50,8 @@ class Place:
         self.log = self.directory / "hedgerow.log"
         self.pid = self.directory / "hedgerow.pid"
         self.state = self.directory / "state"
+        self.disk = Disk(self.directory / "disk.img", self.state)
+        self.clock_shift = self.directory / "clock-shift"
         self.facts = self.directory / "lab.json"
         self.clouds = self.directory / "clouds.yaml"
         self.ssh_key = self.directory / "id_ed25519"
@@ -85,7 +90,9 @@ class Place:
         self.keep(choice)
         return choice
 
-    def choose_several(self, port: int | None, plain_port: int | None) -> Choice:
+    def choose_several(
+        self, port: int | None, plain_port: int | None, disk_mib: int = 0
+    ) -> Choice:
         """Return the settings of this lab of several nodes; those of a first start are kept with the first node."""
         chosen = self.chosen()
         if chosen is not None:
@@ -95,6 +102,7 @@ class Place:
             plain_port=plain_port or _PORTS[1],
             public_cidr=_free_network(_PUBLIC, step=256),
             under_cidr=_free_network(_UNDER, step=65536),
+            disk_mib=disk_mib,
         )
 
     def configure(self, choice: Choice) -> None:
@@ -103,7 +111,9 @@ class Place:
             text = (
                 "# Made by `hedgerow lab`; change it as you like, it is not written again.\n"
                 f"[node]\nname = {socket.gethostname()}\nstate_dir = {self.state}\n\n"
-                f"[api]\nlisten = 127.0.0.1\nport = {choice.port}\nplain_port = {choice.plain_port}\n"
+                f"[api]\nlisten = 127.0.0.1\nport = {choice.port}\nplain_port = {choice.plain_port}\n\n"
+                "# The lab is for whoever is on this machine: images come from its own web servers too.\n"
+                "[image]\nimport_private = true\nimport_ports =\n"
             )
             write(self.config, text.encode())
 

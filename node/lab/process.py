@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from node.clock import SHIFT_VARIABLE
 from node.errors import Unavailable
 from node.lab.machine import is_running
 from node.lab.place import Place, write
@@ -17,6 +18,7 @@ from node.lab.place import Place, write
 _STOP_S = 40.0
 _START_S = 60.0
 _BECOMING_S = 2.0
+_MODULES = {b"node.cli", b"node.supervisor", b"node.daemon"}
 
 
 def running_pid(place: Place) -> int | None:
@@ -51,10 +53,12 @@ def start(place: Place, entering: Callable[[Sequence[str]], list[str]] = list) -
     if pid is not None:
         return pid
     argv = entering([sys.executable, "-m", "node.cli", "run", "--config", str(place.config)])
+    wrong = {SHIFT_VARIABLE: str(place.clock_shift)} if place.clock_shift.exists() else {}
     with place.log.open("ab") as log:
         process = subprocess.Popen(
-            argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd="/"
-        )
+            argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd="/",
+            env={**os.environ, **wrong},
+        )  # fmt: skip
     write(place.pid, f"{process.pid}\n".encode(), 0o644)
     return process.pid
 
@@ -75,7 +79,7 @@ def everyone(place: Place) -> list[int]:
         if entry.name.isdigit():
             with contextlib.suppress(OSError):
                 words = (entry / "cmdline").read_bytes().split(b"\0")
-                is_daemon = b"node.cli" in words or b"node.daemon" in words
+                is_daemon = not _MODULES.isdisjoint(words)
                 if (
                     is_daemon
                     and str(place.config).encode() in words

@@ -101,7 +101,7 @@ def flavors(rest: Rest) -> None:
 
 
 def networks(rest: Rest, choice: Choice) -> tuple[str, str]:
-    """Make the public network, and the admin project's private one behind a router; return both ids."""
+    """Make the public network, and a private one of admin and demo behind a router; return both ids."""
     public = rest.find("/network/v2.0/networks", "networks", PUBLIC)
     if public is None:
         body: dict[str, Any] = {"name": PUBLIC, "router:external": True, "is_default": True}
@@ -112,10 +112,11 @@ def networks(rest: Rest, choice: Choice) -> tuple[str, str]:
         body = {"name": "public-v4", "network_id": public["id"], "ip_version": 4, "cidr": str(network),
                 "gateway_ip": str(network[1]), "enable_dhcp": False, "allocation_pools": [pool]}  # fmt: skip
         rest.post("/network/v2.0/subnets", {"subnet": body})
+    _default_pools(rest)
     private = rest.find("/network/v2.0/networks", "networks", PRIVATE)
     if private is None:
-        body = {"name": PRIVATE, "shared": True}
-        private = rest.post("/network/v2.0/networks", {"network": body})["network"]
+        private = rest.post("/network/v2.0/networks", {"network": {"name": PRIVATE}})["network"]
+    _share(rest, private["id"])
     subnet = rest.find("/network/v2.0/subnets", "subnets", SUBNET)
     if subnet is None:
         body = {"name": SUBNET, "network_id": private["id"], "ip_version": 4, "cidr": _PRIVATE_CIDR}
@@ -133,6 +134,28 @@ def networks(rest: Rest, choice: Choice) -> tuple[str, str]:
             {"subnet_id": subnet["id"]},
         )
     return str(public["id"]), str(private["id"])
+
+
+def _default_pools(rest: Rest) -> None:
+    """Make the pools that networks come from which are allocated for a project by themselves."""
+    for version, prefix, length in ((4, "10.208.0.0/14", 26), (6, "fd4a:9d1c:60::/48", 64)):
+        name = f"default-v{version}"
+        if rest.find("/network/v2.0/subnetpools", "subnetpools", name) is None:
+            body = {"name": name, "prefixes": [prefix], "default_prefixlen": length, "shared": True, "is_default": True}
+            rest.post("/network/v2.0/subnetpools", {"subnetpool": body})
+
+
+def _share(rest: Rest, network_id: str) -> None:
+    """Offer a network to the project demo. Not to all: a project with a network of its own would have two then."""
+    demo = rest.find("/identity/v3/projects", "projects", "demo", domain_id="default")
+    offer = {
+        "object_type": "network",
+        "object_id": network_id,
+        "action": "access_as_shared",
+        "target_tenant": demo["id"],
+    }
+    if not rest.get("/network/v2.0/rbac-policies", **offer)["rbac_policies"]:
+        rest.post("/network/v2.0/rbac-policies", {"rbac_policy": offer})
 
 
 def access(rest: Rest, place: Place) -> None:

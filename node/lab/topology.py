@@ -46,7 +46,8 @@ class Topology:
         self.switch = Machine(self._mark(_SWITCH), _SWITCH)
         self._links = {UNDER: f"hl{self._digest}u", PUBLIC: f"hl{self._digest}p"}
         self.machines = {
-            one.name: Machine(self._mark(one.name), one.name) for one in choice.members
+            one.name: Machine(self._mark(one.name), one.name, own_clocks=bool(choice.disk_mib))
+            for one in choice.members
         }
 
     def address(self, number: int) -> str:

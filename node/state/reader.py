@@ -1,14 +1,20 @@
-"""Reads of the row store: typed rows out of SQLite, read-only, from any number of processes.
+"""Reads of the row store: typed rows out of SQLite, read-only, from any number of processes and threads.
 
-A reader belongs to one thread at a time; `Readers` keeps one a thread. Each query sees what is committed then;
-`snapshot()` makes several queries see one moment.
+Each query sees what is committed then; `snapshot()` makes the queries of a thread see one moment.
+
+Hard part: memory. A connection costs 240 KiB, most of it the schema, before it has read anything, so threads share
+a few: one is lent for each query, and kept by the thread inside `snapshot()`. What plugins remember between reads is
+shared as well, so `data_version()` must mean the same to every connection.
 """
 
 import contextlib
 import functools
+import itertools
 import mmap
+import os
 import sqlite3
 import threading
+from collections import deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -25,34 +31,62 @@ STATE_FILE = "state.db"
 """Name of the row store in a node's state directory."""
 
 _CACHE_KIB = 512
-"""Of each reader, for pages of the write-ahead log; all others are mapped. Every thread has a reader."""
+"""Of each connection, for pages of the write-ahead log; all others are mapped."""
+_SPARE = 4
+"""At most so many connections are kept open while no one reads."""
 _OPERATORS = frozenset({"=", "!=", "<", "<=", ">", ">=", "LIKE", "GLOB"})
 
 
+class _Moment(threading.local):
+    """The connection that the thread keeps inside `snapshot()`."""
+
+    db: sqlite3.Connection | None = None
+    version = 0
+
+
 class Reader:
-    """One read-only connection."""
+    """Reads of one store, from any thread."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._db = sqlite3.connect(
-            f"{path.absolute().as_uri()}?mode=ro",
+        self._moment = _Moment()
+        self._unknown = itertools.count(1)
+        self._idle = deque([self._open()])
+        self._decoders: dict[type[Row], msgspec.json.Decoder[Any]] = {}
+        self.memo: dict[str, Any] = {}
+        """What plugins remember between reads, by their name, for all threads; they forget it when `generation`
+        has moved."""
+
+    def _open(self) -> sqlite3.Connection:
+        db = sqlite3.connect(
+            f"{self._path.absolute().as_uri()}?mode=ro",
             uri=True,
             isolation_level=None,
             check_same_thread=False,
             cached_statements=512,
         )
-        self._db.execute("PRAGMA query_only=1")
-        self._db.execute("PRAGMA mmap_size=268435456")
-        self._db.execute(f"PRAGMA cache_size=-{_CACHE_KIB}")
-        self._decoders: dict[type[Row], msgspec.json.Decoder[Any]] = {}
-        self.memo: dict[str, Any] = {}
-        """What plugins remember between reads, by their name; they forget it when `generation` has moved."""
+        db.execute("PRAGMA query_only=1")
+        db.execute("PRAGMA mmap_size=268435456")
+        db.execute(f"PRAGMA cache_size=-{_CACHE_KIB}")
+        return db
+
+    def _take(self) -> sqlite3.Connection:
+        try:
+            return self._idle.pop()  # the one used last: its statements and pages are warm
+        except IndexError:
+            return self._open()
+
+    def _give_back(self, db: sqlite3.Connection) -> None:
+        if len(self._idle) < _SPARE:
+            self._idle.append(db)
+        else:
+            db.close()
 
     def get(self, row_type: type[R], id: str) -> R | None:
         """Return the row with that id, or None."""
         sql = f'SELECT rev, doc FROM "{row_type.__table__.name}" WHERE id=?'
-        found = self._run(sql, (id,)).fetchone()
-        return self._load(row_type, found) if found else None
+        found = self._run(sql, (id,))
+        return self._load(row_type, found[0]) if found else None
 
     def must(self, row_type: type[R], id: str, message: str = "") -> R:
         """Return the row with that id.
@@ -99,7 +133,7 @@ class Reader:
         """Return whether a table, known by name only, has a row."""
         if not table.isidentifier():
             return False
-        return self._run(f'SELECT 0, 0 FROM "{table}" WHERE id=?', (id,)).fetchone() is not None
+        return bool(self._run(f'SELECT 0, 0 FROM "{table}" WHERE id=?', (id,)))
 
     def count(
         self,
@@ -110,33 +144,33 @@ class Reader:
     ) -> int:
         """Return how many rows have these values."""
         clause, values = self._where(row_type, where, filters)
-        found = self._run(
-            f'SELECT count(*) FROM "{row_type.__table__.name}"{clause}', values
-        ).fetchone()
-        return int(found[0]) if found else 0
+        found = self._run(f'SELECT count(*) FROM "{row_type.__table__.name}"{clause}', values)
+        return int(found[0][0]) if found else 0
 
     def counter(self, name: str) -> int:
         """Return a counter's value; one that was never counted is 0."""
-        found = self._db.execute("SELECT value FROM counters WHERE id=?", (name,)).fetchone()
-        return int(found[0]) if found else 0
+        found = self._run("SELECT value FROM counters WHERE id=?", (name,))
+        return int(found[0][0]) if found else 0
 
     def counters(self, prefix: str) -> dict[str, int]:
         """Return all counters whose name begins with the prefix, by name."""
         sql = "SELECT id, value FROM counters WHERE id >= ? AND id < ?"
-        return dict(self._db.execute(sql, (prefix, prefix + "\U0010ffff")).fetchall())
+        return dict(self._run(sql, (prefix, prefix + "\U0010ffff")))
 
     def generation(self, *row_types: type[Row]) -> int:
         """Return a number that grows whenever a row of these types changes."""
         names = [row_type.__table__.name for row_type in row_types]
         marks = ",".join("?" * len(names))
         sql = f"SELECT coalesce(max(seq), 0) FROM generations WHERE id IN ({marks})"
-        return int(self._db.execute(sql, names).fetchone()[0])
+        return int(self._run(sql, names)[0][0])
 
     def data_version(self) -> int:
         """Return a number that changes whenever anything was committed; cheaper than `generation`."""
+        if self._moment.db is not None:
+            return self._moment.version
         head = self._wal_head
-        if head is None or self._db.in_transaction:
-            return -int(self._db.execute("PRAGMA data_version").fetchone()[0])
+        if head is None:
+            return -1 - self.applied_index()
         return int.from_bytes(head[8:48], "little")
 
     @functools.cached_property
@@ -145,42 +179,59 @@ class Reader:
 
         Source: https://www.sqlite.org/walformat.html#the_wal_index_header
         """
-        self._db.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchone()  # has SQLite map it
+        self._run("SELECT 1 FROM sqlite_schema LIMIT 1", ())  # has SQLite map it
         try:
-            with self._path.with_name(self._path.name + "-shm").open("rb") as file:
-                return mmap.mmap(file.fileno(), 136, prot=mmap.PROT_READ)
+            # Never closed: to close any file of it would take this process's locks on it, those of SQLite too.
+            descriptor = os.open(self._path.with_name(self._path.name + "-shm"), os.O_RDONLY)
+            return mmap.mmap(descriptor, 136, prot=mmap.PROT_READ)
         except (OSError, ValueError):
             return None
 
     def applied_index(self) -> int:
         """Return the index of the last applied log entry."""
-        return int(self._db.execute("SELECT value FROM meta WHERE key='applied'").fetchone()[0])
+        return int(self._run("SELECT value FROM meta WHERE key='applied'", ())[0][0])
 
     @contextlib.contextmanager
     def snapshot(self) -> Iterator[None]:
-        """Make all reads inside see one moment. May be nested."""
-        if self._db.in_transaction:
+        """Make all reads of this thread inside see one moment. May be nested."""
+        if self._moment.db is not None:
             yield
             return
-        self._db.execute("BEGIN")
+        db = self._take()
         try:
+            before = self.data_version()
+            db.execute("BEGIN")
+            db.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchone()  # the moment is now
+            # Where something was committed meanwhile, no one can say what the moment's number is.
+            held = self.data_version() == before
+            self._moment.version = before if held else -(1 << 64) - next(self._unknown)
+            self._moment.db = db
             yield
         finally:
-            self._db.execute("COMMIT")
+            self._moment.db = None
+            if db.in_transaction:
+                db.execute("COMMIT")
+            self._give_back(db)
+
+    @property
+    def in_snapshot(self) -> bool:
+        """Return whether the calling thread sees a moment that may be past."""
+        return self._moment.db is not None
 
     def close(self) -> None:
-        """Close the connection."""
-        self._db.close()
+        """Close the connections that no one uses."""
+        while self._idle:
+            self._idle.pop().close()
 
-    def _run(self, sql: str, values: Sequence[Any]) -> sqlite3.Cursor:
+    def _run(self, sql: str, values: Sequence[Any]) -> list[Any]:
+        db = self._moment.db
+        if db is not None:
+            return _rows_of(db, sql, values)
+        db = self._take()
         try:
-            return self._db.execute(sql, values)
-        except OverflowError:  # a number that SQLite cannot hold
-            return self._db.execute(sql, [_near(value) for value in values])
-        except sqlite3.OperationalError as error:
-            if "no such table" in str(error):  # not defined yet: a table without rows
-                return self._db.execute("SELECT 0, 0 WHERE 0")
-            raise
+            return _rows_of(db, sql, values)
+        finally:
+            self._give_back(db)
 
     def _load(self, row_type: type[R], found: tuple[int, str]) -> R:
         decoder = self._decoders.get(row_type)
@@ -217,18 +268,31 @@ class Reader:
 
 
 class Readers:
-    """One reader for each thread that asks."""
+    """The reader of this process, opened when it is first asked for: after a fork, and once there is a store."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._local = threading.local()
+        self._reader: Reader | None = None
+        self._lock = threading.Lock()
 
     def reader(self) -> Reader:
-        """Return the calling thread's reader."""
-        reader: Reader | None = getattr(self._local, "reader", None)
-        if reader is None:
-            reader = self._local.reader = Reader(self._path)
-        return reader
+        """Return the reader."""
+        if self._reader is None:
+            with self._lock:
+                if self._reader is None:
+                    self._reader = Reader(self._path)
+        return self._reader
+
+
+def _rows_of(db: sqlite3.Connection, sql: str, values: Sequence[Any]) -> list[Any]:
+    try:
+        return db.execute(sql, values).fetchall()
+    except OverflowError:  # a number that SQLite cannot hold
+        return db.execute(sql, [_near(value) for value in values]).fetchall()
+    except sqlite3.OperationalError as error:
+        if "no such table" in str(error):  # not defined yet: a table without rows
+            return []
+        raise
 
 
 def _column(row_type: type[Row], name: str) -> str:

@@ -35,6 +35,8 @@ class Row(Frozen):
     __table__: ClassVar[Table]
     stays_with_node: ClassVar[bool] = False
     """Whether what a row stands for is on the node in its `node_id`: that node is not removed before the row is."""
+    since_level: ClassVar[int] = 1
+    """From which of the cluster's feature levels on this declaration is used: not before all members know it."""
 
     id: str
     rev: int = 0

@@ -6,7 +6,6 @@ import sqlite3
 from typing import Any
 
 import msgspec
-import sqlite_utils
 
 from node.errors import Incompatible
 from node.state.row import Table
@@ -26,6 +25,8 @@ def create(db: sqlite3.Connection) -> None:
     """
     if _is_complete(db):
         return  # nothing is written: it may be opened on a full disk
+    import sqlite_utils  # once in a store's life, and it loads a command line's library and a calendar's
+
     utils = sqlite_utils.Database(db, execute_plugins=False)
     options: dict[str, Any] = {"strict": True, "if_not_exists": True}
     utils.table("meta").create({"key": str, "value": int}, pk="key", not_null={"value"}, **options)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from node.api.app import build
-from node.api.context import Token
+from node.api.context import AccessKey, KeyToken, Token
 from node.api.dispatch import Backend
 from node.api.policy import collect
 from node.config import Config, NodeSection, load
@@ -55,10 +55,10 @@ class _Verifier:
     """Stands in for the identity plugin: knows the tokens that the test made."""
 
     def __init__(self) -> None:
-        self.tokens: dict[str, Token] = {}
+        self.tokens: dict[str | AccessKey, Token] = {}
 
     @hookimpl
-    def token_verify(self, token: str) -> Token | None:
+    def token_verify(self, token: str | AccessKey) -> Token | None:
         """Return the test's token."""
         return self.tokens.get(token)
 
@@ -204,6 +204,12 @@ class Cloud(Asker):
             **fields,
         )
         return text
+
+    def access_key(self, access: str, secret: str, **rights: Any) -> None:
+        """Make an EC2 key of somebody with these rights, which are those that `token` takes."""
+        token = self._verifier.tokens[self.token(**rights)]
+        fields = {name: getattr(token, name) for name in token.__struct_fields__}
+        self._verifier.tokens[AccessKey(access=access)] = KeyToken(**fields, secret=secret)
 
     def reconcile(self, reconciler: Reconciler) -> int:
         """Run a reconciler over all its keys until nothing changes any more; return the number of rounds.

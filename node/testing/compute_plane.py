@@ -186,10 +186,10 @@ class Plane:
             builder,
             self.files,
             self.section,
-            control.clock,
             lambda: "qemu",
             snapshots,
             volumes := ServerVolumes(control, self.hypervisor, self.files),
+            control,
         )
         interfaces = ServerInterfaces(self.hypervisor, builder, self.files)
         self.sync = ServerSync(

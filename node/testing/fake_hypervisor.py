@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from node.plugins.compute.domain_xml import DiskPlan, DomainPlan, InterfacePlan
 from node.plugins.compute.drivers.hypervisor import DomainState
+from node.plugins.compute.guest_usage import DiskUsage, GuestUsage, NicUsage
 
 
 class FakeHypervisor:
@@ -82,6 +83,10 @@ class FakeHypervisor:
         """Thaw a guest."""
         self._do("unpause", server_id, lambda: self._set(server_id, DomainState(power="running")))
 
+    def interrupt(self, server_id: str) -> None:
+        """Take note of an NMI."""
+        self._do("interrupt", server_id, lambda: None)
+
     def save(self, server_id: str) -> None:
         """Save a guest's memory."""
         self._do("save", server_id, lambda: self.power_off(server_id, "saved"))
@@ -101,6 +106,23 @@ class FakeHypervisor:
     def unplug(self, server_id: str, mac: str) -> None:
         """Let an interface go, if the guest obeys."""
         self._do("unplug", server_id, lambda: self._unplug(server_id, mac))
+
+    def usage(self, server_id: str) -> GuestUsage | None:
+        """Return figures that hang on nothing but the guest's definition."""
+        state, plan = self.states.get(server_id), self.plans.get(server_id)
+        if state is None or plan is None or state.power != "running":
+            return None
+        memory_kib = plan.memory_mib * 1024
+        return GuestUsage(
+            cpu_times_ns=(1_000_000,) * plan.vcpus,
+            memory_maximum_kib=memory_kib,
+            memory_used_kib=memory_kib,
+            disks=(DiskUsage(device="vda", read_bytes=4096, read_requests=1),),
+            nics=tuple(
+                NicUsage(tap=tap, mac=mac, rx_bytes=64, rx_packets=1)
+                for tap, mac in self.interfaces(server_id).items()
+            ),
+        )
 
     def volumes(self, server_id: str) -> dict[str, int]:
         """Return size by serial."""

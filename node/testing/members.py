@@ -3,14 +3,17 @@
 import contextlib
 import io
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import msgspec
 
 from node.api.app import build_both
+from node.api.context import Kept
 from node.config import Config, NodeSection
 from node.control.placement import NodeRow
+from node.control.reconciler import Reconciler
 from node.data_port import DataAnswer
-from node.errors import NotFound, Unavailable
+from node.errors import DiskFull, NotFound, Unavailable
 from node.state.txn import insert
 from node.testing.asker import Answer, Asker
 from node.testing.cloud import Cloud, TestControl
@@ -33,11 +36,20 @@ class Member(Asker):
             config=config,
             node_id=node_id,
             data_port=data_port,
+            tell=self._tell,
+            kept=Kept(),
             is_member=lambda other: cloud.db.get(NodeRow, other) is not None,
         )
+        self.reconcilers: dict[str, Reconciler] = {}
+        """Those that handlers may ask, by name."""
         super().__init__(build_both(backend, cloud.services))
         self.control = TestControl(cloud, node_id, config)
         self.control.data_port = data_port
+
+    def _tell(self, name: str, key: str) -> Mapping[str, Any]:
+        if name not in self.reconcilers:
+            raise Unavailable(f"The reconciler {name} does not run on {self.id}")
+        return self.reconcilers[name].tell(key)
 
 
 class MemberNetwork:
@@ -87,22 +99,45 @@ class MemberDataPort:
             raise Unavailable(f"Node {node_id} refuses {path} ({answer.status}): {answer.body!r}")
         yield _Held(answer, self._network.cut_after.pop(node_id, None))
 
-    @contextlib.contextmanager
-    def request(
-        self, node_id: str, method: str, path: str, body: bytes = b""
-    ) -> Iterator[DataAnswer]:
+    def send(self, node_id: str, method: str, path: str, body: bytes = b"") -> bytes:
         """Send a request to a member."""
         if node_id in self._network.dead or node_id not in self._network.members:
             raise Unavailable(f"Node {node_id} cannot be reached")
         self._network.asked.append((node_id, path))
         member = self._network.members[node_id]
-        headers = {"Content-Type": "application/json"}
-        answer = member.request(method, path, body=body, headers=headers, peer=self._own)
+        answer = member.request(method, path, body=body, peer=self._own)
         if answer.status == 404:
             raise NotFound(f"Node {node_id} does not have {path}")
-        if answer.status != 200:
+        if answer.status == 507:
+            raise DiskFull(f"Node {node_id} has no room")
+        if answer.status >= 300:
             raise Unavailable(f"Node {node_id} refuses {path} ({answer.status}): {answer.body!r}")
-        yield _Held(answer, None)
+        return answer.body
+
+    def upload(self, node_id: str, method: str, path: str) -> "MemberUpload":
+        """Begin a request to a member."""
+        return MemberUpload(self, node_id, method, path)
+
+
+class MemberUpload:
+    """A body that is sent when it is whole."""
+
+    def __init__(self, port: MemberDataPort, node_id: str, method: str, path: str) -> None:
+        self._port = port
+        self._request = node_id, method, path
+        self._body = bytearray()
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Take bytes."""
+        self._body += data
+
+    def finish(self) -> bytes:
+        """Send the request."""
+        return self._port.send(*self._request, bytes(self._body))
+
+    def close(self) -> None:
+        """Forget it."""
+        self._body.clear()
 
 
 class _Held:

@@ -14,9 +14,12 @@ from node.cluster.journal import SqliteJournal
 from node.cluster.links import Receiver
 from node.cluster.messages import Message, decode, encode
 from node.cluster.peers import Handler, Link
+from node.cluster.prevote import PreVotes
 from node.cluster.raft import RaftNode
 from node.cluster.settings import RaftSettings
 from node.cluster.wire import LENGTH
+from node.cluster.witness_file import PromiseFile
+from node.cluster.witness_vote import Witness
 from node.errors import Unavailable
 from node.testing.ledger import LedgerMachine, ledger_txn
 
@@ -91,7 +94,7 @@ class MemoryDoor:
         self._network = network
         self._node_id = node_id
 
-    def serve(self, protocol: str, handler: Handler) -> None:
+    def serve(self, protocol: str, handler: Handler, *, witnesses: bool = False) -> None:  # noqa: ARG002
         """Have a handler called for each link of a protocol."""
         self._network.serve(self._node_id, protocol, handler)
 
@@ -200,6 +203,24 @@ class HandNode:
         setattr(self.raft, f"_SyncObj__{name}", value)
 
 
+class HandWitness:
+    """One witness of a HandCluster."""
+
+    def __init__(self, cluster: "HandCluster", node_id: str, settings: RaftSettings) -> None:
+        self.node_id = node_id
+        place = cluster.place / node_id
+        place.mkdir(exist_ok=True)
+        self.file = PromiseFile(place)
+        self.wire = HandWire(cluster, node_id)
+        self.vote = Witness(
+            self.file.promise,
+            self.file.keep,
+            self.wire.send,
+            PreVotes((settings.election_min_s, settings.election_max_s)),
+        )
+        self.wire.start(self.vote)
+
+
 class HandCluster:
     """Nodes that are stepped, and whose messages are delivered, by the test."""
 
@@ -209,6 +230,7 @@ class HandCluster:
             node_id="", compaction_min_entries=1000, tail_entries=0
         )
         self.nodes: dict[str, HandNode] = {}
+        self.witnesses: dict[str, HandWitness] = {}
         self.linked: set[frozenset[str]] = set()
         self.sent: deque[tuple[str, str, bytes]] = deque()
 
@@ -226,6 +248,16 @@ class HandCluster:
         node = HandNode(self, node_id, machine or LedgerMachine(), settings)
         self.nodes[node_id] = node
         return node
+
+    def add_witness(self, node_id: str) -> HandWitness:
+        """Start a witness."""
+        self.witnesses[node_id] = HandWitness(self, node_id, self._settings)
+        return self.witnesses[node_id]
+
+    @property
+    def names(self) -> set[str]:
+        """Return the ids of all that run."""
+        return {*self.nodes, *self.witnesses}
 
     def link(self, *node_ids: str) -> None:
         """Link all of these with each other."""
@@ -245,27 +277,35 @@ class HandCluster:
                 self.linked.discard(pair)
                 self.sent = deque(item for item in self.sent if frozenset(item[:2]) != pair)
                 for here, there in ((one, other), (other, one)):
-                    if here in self.nodes:
+                    if here in self.names:
                         self._receiver(here).link_down(there, broken=True)
 
     def _receiver(self, node_id: str) -> Receiver:
-        receiver = self.nodes[node_id].wire.receiver
+        one = self.witnesses.get(node_id) or self.nodes[node_id]
+        receiver = one.wire.receiver
         assert receiver is not None
         return receiver
 
     def stop(self, node_id: str) -> HandNode:
         """End a node as a kill does; its files stay."""
         node = self.nodes[node_id]
-        self.unlink(node_id, *[other for other in self.nodes if other != node_id])
+        self.unlink(node_id, *[other for other in self.names if other != node_id])
         del self.nodes[node_id]
         node.journal.close()
         return node
+
+    def stop_witness(self, node_id: str) -> None:
+        """End a witness as a kill does; its file stays."""
+        self.unlink(node_id, *[other for other in self.names if other != node_id])
+        self.witnesses.pop(node_id).file.close()
 
     def close(self) -> None:
         """End all nodes."""
         for node_id in list(self.nodes):
             node = self.nodes.pop(node_id)
             node.raft.destroy()
+        for witness in self.witnesses.values():
+            witness.file.close()
 
     # -- messages
 
@@ -296,7 +336,7 @@ class HandCluster:
             if item is None:
                 return
             self.sent.remove(item)
-            if item[1] in self.nodes:
+            if item[1] in self.names:
                 self.put(*item)
 
     def run(self, rounds: int = 6) -> None:
@@ -310,6 +350,8 @@ class HandCluster:
         """Have a node stand, as after a long silence of the leader, and let everything happen."""
         for other in self.nodes.values():
             other.raft.forget_leader()
+        for witness in self.witnesses.values():
+            witness.vote.forget_leader()
         node = self.nodes[node_id]
         for _ in range(rounds):
             if node.raft.leads:

@@ -37,6 +37,10 @@ def blob(ctx: Context) -> Reply:
     )
 
 
+def echo(ctx: Context) -> Reply:
+    return Reply(body=ctx.stream.read_all(1 << 26)[::-1], content_type="application/octet-stream")
+
+
 def fault(_ctx: Context, error: NodeError) -> Reply:
     return Reply(status=error.status, body={"message": error.message})
 
@@ -50,6 +54,9 @@ SERVICE = Service(
     routes=(
         Route(method="GET", path="/open", handler=lambda _ctx: {"open": True}, policy="public"),
         Route(method="GET", path="/who", handler=who, policy="public", peers_only=True),
+        Route(
+            method="POST", path="/echo", handler=echo, policy="public", peers_only=True, stream=True
+        ),
         Route(method="GET", path="/blob", handler=blob, policy="public", peers_only=True),
     ),
 )

@@ -109,6 +109,24 @@ def test_a_member_is_served_and_known_by_its_certificate(member: TlsDataPort) ->
         assert answer.read() == b'{"peer":"node-2","node":"node-1"}'
 
 
+def test_bodies_go_on_kept_connections(member: TlsDataPort) -> None:
+    for size in (0, 1, 100_000, 3 << 20):
+        assert member.send("node-1", "POST", "/thing/echo", BLOB[:size]) == BLOB[:size][::-1]
+    assert len(member._idle["node-1"]) == 1
+    member._idle["node-1"][0].sock.shutdown(socket.SHUT_RDWR)
+    assert member.send("node-1", "POST", "/thing/echo", b"abc") == b"cba"
+    with pytest.raises(NotFound):
+        member.send("node-1", "POST", "/thing/nothing", b"abc")
+    assert member.send("node-1", "POST", "/thing/echo", b"abc") == b"cba"
+
+
+def test_a_body_goes_piece_by_piece(member: TlsDataPort) -> None:
+    upload = member.upload("node-1", "POST", "/thing/echo")
+    for at in range(0, len(BLOB), 1_000_000):
+        upload.write(memoryview(BLOB)[at : at + 1_000_000])
+    assert upload.finish() == BLOB[::-1]
+
+
 def test_bytes_come_whole_and_from_an_offset(member: TlsDataPort) -> None:
     with member.get("node-1", "/thing/blob") as answer:
         parts = iter(lambda: answer.read(1 << 16), b"")

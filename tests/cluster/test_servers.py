@@ -81,6 +81,27 @@ def test_neighbours_on_different_nodes_reach_each_other(
     assert " 0% packet loss" in cluster.run([*ssh, f"ping -c 2 -W 10 {outside}"])
 
 
+def test_a_server_moves_with_its_disk_and_its_addresses(
+    cluster: RunningCluster, reached: tuple[str, str]
+) -> None:
+    name, floating = reached
+    ssh = ["ssh", "-i", Path(cluster.facts["ssh_key"]), *SSH, f"hedgerow@{floating}"]
+    wait_until("ssh", lambda: cluster.attempt([*ssh, "true"]).returncode == 0, timeout_s=240)
+    cluster.run([*ssh, "echo moved > mark; sync"])
+    before, address = host_of(cluster, name), address_of(cluster, name)
+    cluster.openstack("server", "migrate", "--wait", name, cloud=ADMIN)
+    assert host_of(cluster, name) != before
+    cluster.openstack("server", "migration", "confirm", name, cloud=ADMIN)
+    wait_until(
+        "active",
+        lambda: cluster.show("server", "show", name, cloud=ADMIN)["status"] == "ACTIVE",
+        timeout_s=60,
+    )
+    assert address_of(cluster, name) == address
+    wait_until("ssh", lambda: cluster.attempt([*ssh, "true"]).returncode == 0, timeout_s=240)
+    assert cluster.run([*ssh, "cat", "mark"]).strip() == "moved"
+
+
 def test_the_way_out_survives_its_node(cluster: RunningCluster, reached: tuple[str, str]) -> None:
     name, floating = reached
     wait_until(floating, lambda: answers(cluster, floating), timeout_s=240)

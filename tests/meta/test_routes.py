@@ -10,7 +10,7 @@ from node.api.route import Route, Service
 from node.pluginhost import BUILTIN, PluginHost
 from tests.meta.tree import REPO
 
-OPEN = {"public", "any"}
+OPEN = {"public", "any", "own"}
 PARAMETER = re.compile(r"\{(\w+)(?::\w+)?\}")
 
 
@@ -60,26 +60,29 @@ def test_only_discovery_and_signing_in_are_open_to_everybody() -> None:
     writes = {
         f"{s.type} {r.method} {r.path}"
         for s, r in ROUTES
-        if r.policy == "public" and r.method not in ("GET", "HEAD") and not r.peers_only
+        if r.policy == "public" and r.method not in ("GET", "HEAD", "OPTIONS") and not r.peers_only
     }
     assert bare <= {"identity POST"}
     assert writes <= {"identity POST /v3/auth/tokens", "identity POST /v3/users/{user_id}/password"}
 
 
 def test_what_other_nodes_ask_is_read_by_their_certificates_right_alone() -> None:
-    # No token comes with it, so it must not depend on one, and it changes nothing but a node's own data.
-    peers = {(s.type, r.policy, r.method) for s, r in ROUTES if r.peers_only}
-    assert {(policy, method) for _type, policy, method in peers} <= {("public", "GET"), ("public", "POST")}
-    assert {kind for kind, _policy, method in peers if method == "POST"} <= {"block-storage"}
+    # No token comes with it, so it must not depend on one.
+    assert {r.policy for _s, r in ROUTES if r.peers_only} <= {"public"}
+
+
+def test_who_decides_for_itself_is_a_service_with_access_lists_of_its_own() -> None:
+    assert {s.type for s, r in ROUTES if r.policy == "own"} <= {"object-store", "s3"}
 
 
 def test_no_two_routes_answer_the_same_call() -> None:
     calls = Counter(
         (
-            service.path,
+            "" if route.at_root else service.path,
             route.method,
             PARAMETER.sub("{}", route.path),
             route.action,
+            route.select,
             route.since,
             route.until,
         )
@@ -106,6 +109,7 @@ def test_methods_and_statuses_are_of_http() -> None:
         "PUT",
         "PATCH",
         "DELETE",
+        "COPY",
         "OPTIONS",
     }
     strange = [name_of((s, r)) for s, r in ROUTES if not 200 <= r.status < 400]

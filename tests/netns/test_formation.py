@@ -1,6 +1,7 @@
 """Fresh nodes started at the same moment, as processes in namespaces: packet loss, splits that heal, power cuts.
 
-As a program it runs any number of trials: `python -m tests.netns.test_formation TRIALS [SEED]`.
+As a program it runs any number of trials: `python -m tests.netns.test_formation TRIALS [SEED [MORE]]`. With MORE
+there are that many machines more than the token names, and splits last longer than anybody waits for founders.
 """
 
 import contextlib
@@ -35,10 +36,12 @@ class Place:
     """A switch with some machines, each a namespace; the network between them can be hurt."""
 
     def __init__(self, directory: Path, count: int, founders: int) -> None:
+        """Take how many machines there are; where they are more than founders the token names these."""
         self.tag = secrets.token_hex(3)
         self.directory = directory
         self.count = count
-        self.token = make(RandomIds(), founders=founders).text
+        names = [f"n{node}" for node in range(founders)] if count > founders else []
+        self.token = make(RandomIds(), founders=founders, names=names).text
         self.processes: dict[int, subprocess.Popen[str]] = {}
         self.switch = f"hgf-{self.tag}-s"
 
@@ -133,20 +136,21 @@ def placed(directory: Path, count: int, founders: int) -> Iterator[Place]:
         place.close()
 
 
-def trial(directory: Path, seed: int) -> tuple[int, float, str]:
+def trial(directory: Path, seed: int, more: int = 0) -> tuple[int, float, str]:
     """Run one trial; return nodes, seconds to the last member, and what was done to it."""
     rng = random.Random(seed)
     founders = rng.choice((1, 3, 3, 3, 5))
+    count = founders + more
     loss = rng.choice((0, 5, 15, 30))
-    with placed(directory, founders, founders) as place:
-        sides = [rng.randrange(2) for _ in range(founders)] if rng.random() < 0.5 else []
-        cut_s = rng.uniform(2, 15) if sides else 0.0
-        crash = rng.randrange(founders) if rng.random() < 0.5 else -1
+    with placed(directory, count, founders) as place:
+        sides = [rng.randrange(2) for _ in range(count)] if more or rng.random() < 0.5 else []
+        cut_s = rng.uniform(2, 45 if more else 15) if sides else 0.0
+        crash = rng.randrange(count) if rng.random() < 0.5 else -1
         crash_s = rng.uniform(1, 8)
         did = f"loss {loss}%, sides {sides} for {cut_s:.0f} s, crash of {crash} at {crash_s:.0f} s"
         place.hurt(loss_percent=loss, sides=sides)
         began_s = time.monotonic()
-        for node in rng.sample(range(founders), founders):
+        for node in rng.sample(range(count), count):
             place.start(node)
         is_cut, is_crashed = bool(sides), crash < 0
         while True:
@@ -160,14 +164,14 @@ def trial(directory: Path, seed: int) -> tuple[int, float, str]:
                 place.start(crash)
                 is_crashed = True
             found = place.answers()
-            if len(found) == founders and not is_cut and is_crashed:
+            if len(found) == count and not is_cut and is_crashed:
                 break
             assert past_s < PATIENCE_S, f"seed {seed}: {did}: members {found}"
             time.sleep(0.1)
         assert len({one["ca"] for one in found}) == 1, f"seed {seed}: {did}: {found}"
         assert not any(one["error"] for one in found), f"seed {seed}: {did}: {found}"
         assert len(place.founders()) == 1, f"seed {seed}: {did}: founders {place.founders()}"
-        return founders, time.monotonic() - began_s, did
+        return count, time.monotonic() - began_s, did
 
 
 @pytest.mark.parametrize("seed", [3])
@@ -178,12 +182,13 @@ def test_exactly_one_cluster(tmp_path: Path, seed: int) -> None:
     trial(tmp_path, seed)
 
 
-def main(trials: int, first: int) -> None:
+def main(trials: int, first: int, more: int) -> None:
     for seed in range(first, first + trials):
         with tempfile.TemporaryDirectory() as directory:
-            count, seconds, did = trial(Path(directory), seed)
+            count, seconds, did = trial(Path(directory), seed, more)
             print(f"seed {seed}: {count} nodes, {seconds:.1f} s; {did}", flush=True)
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 0)
+    given = [int(word) for word in sys.argv[1:]] + [0, 0]
+    main(*given[:3])

@@ -43,6 +43,8 @@ class CoreNode:
         self.config = self.place / "hedgerow.ini"
         self.process: subprocess.Popen[bytes] | None = None
         self.is_wanted = False
+        self.code = ROOT
+        """Where the package is that it runs."""
         self._site = site
 
     def configure(self) -> None:
@@ -63,7 +65,7 @@ class CoreNode:
                 [sys.executable, "-m", "node.daemon", "core", str(self.config)],
                 stdout=log,
                 stderr=log,
-                cwd=ROOT,
+                cwd=self.code,
             )
 
     def end(self, number: signal.Signals = signal.SIGTERM) -> None:
@@ -142,6 +144,47 @@ class CoreNode:
     def roles(self) -> dict[str, str]:
         """Return who votes, by name, as this node's rows say."""
         return {row.name: row.role for row in self.rows(NodeRow).values()}
+
+
+class WitnessNode:
+    """A witness of a site, as a process of its own."""
+
+    def __init__(self, site: "CoreSite", name: str, *, listens: bool = False) -> None:
+        self.name = name
+        self.place = site.place / name
+        self.place.mkdir()
+        self.state = self.place / "state"
+        self.port = free_port() if listens else 0
+        self._site = site
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        seeds = ", ".join(f"127.0.0.1:{one.port}" for one in self._site.nodes.values())
+        config = self.place / "hedgerow.ini"
+        config.write_text(
+            f"[node]\nname = {self.name}\nstate_dir = {self.state}\n"
+            f"[cluster]\nport = {self.port}\nlisten = 127.0.0.1\naddress = 127.0.0.1\n"
+            f"token_file = {self._site.token}\ndiscovery = false\nseeds = {seeds}\n"
+            "[log]\nformat = text\n"
+        )
+        with (self.place / "log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "node.cli", "witness", "--config", str(config)],
+                stdout=log,
+                stderr=log,
+                cwd=ROOT,
+            )
+
+    def end(self, number: signal.Signals = signal.SIGTERM) -> None:
+        if self.process is not None:
+            self.process.send_signal(number)
+            self.process.wait(60)
+
+    def says(self) -> str:
+        """Return what its status says, nothing while it does not answer."""
+        with contextlib.suppress(NodeError):
+            return str(ask(self.state, "status")["health"][0]["detail"])
+        return ""
 
 
 class CoreSite:

@@ -4,13 +4,12 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from node.plugins.compute import guest_password, planes
-from node.plugins.compute.history_sync import HistorySection, HistorySync
+from node.plugins.compute import guest_password
 from node.plugins.compute.hypervisor_config import HypervisorSection
 from node.plugins.compute.metadata_facts import facts_of
 from node.plugins.compute.metadata_render import service_files
 from node.plugins.compute.placement_rules import PlacementSection
-from node.plugins.compute.service import SERVICE
+from node.plugins.compute.section import HistorySection
 from node.plugins.compute.tables import ROW_TYPES, ServerExtra
 from node.sdk import Control, Frozen, Reader, Reconciler, Row, ServerMetadata, Service, hookimpl
 
@@ -23,7 +22,9 @@ def row_types() -> Sequence[type[Row]]:
 
 @hookimpl
 def services() -> Sequence[Service]:
-    """Return the compute service."""
+    """Return the compute service; the core never loads it."""
+    from node.plugins.compute.service import SERVICE
+
     return (SERVICE,)
 
 
@@ -51,23 +52,32 @@ def metadata_of(db: Reader, hook: Any, server_id: str) -> ServerMetadata | None:
 
 @hookimpl
 def reconcilers(control: Control) -> Sequence[Reconciler]:
-    """Return the reconcilers of this node's servers and of their history."""
+    """Return the reconcilers of this node's servers and of their history; API workers never load them."""
+    from node.plugins.compute import planes
+    from node.plugins.compute.history_sync import HistorySync
+
     return [*planes.reconcilers(control), HistorySync(control)]
 
 
 @hookimpl
 def node_facts(control: Control) -> Mapping[str, str]:
     """Return this node's resources and how guests run on it."""
+    from node.plugins.compute import planes
+
     return planes.node_facts(control)
 
 
 @hookimpl
 def health(control: Control) -> Sequence[tuple[str, bool, str]]:
     """Say whether libvirtd answers and how guests run."""
+    from node.plugins.compute import planes
+
     return planes.health(control)
 
 
 @hookimpl
 def teardown(control: Control) -> None:
     """End every guest of this node and its libvirtd."""
+    from node.plugins.compute import planes
+
     planes.teardown(control.config.state_dir)

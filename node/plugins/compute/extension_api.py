@@ -29,6 +29,8 @@ _EXTENSIONS = {
     "servers": "Servers.",
     "versions": "API Version information.",
     "os-admin-actions": "Enable admin-only server actions.",
+    "os-aggregates": "Admin-only aggregate administration.",
+    "os-migrations": "Provide information on migrations.",
     "os-attach-interfaces": "Attach interface support.",
     "os-availability-zone": "List availability zones.",
     "os-config-drive": "Config Drive Extension.",

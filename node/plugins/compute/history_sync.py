@@ -3,19 +3,13 @@
 from collections.abc import Iterable
 from typing import ClassVar
 
-from node.plugins.compute.tables import ServerAction, ServerGone
-from node.sdk import AnyOp, Done, Frozen, Reconciler, Row, delete
+from node.plugins.compute.section import HistorySection
+from node.plugins.compute.tables import Migration, ServerAction, ServerGone
+from node.sdk import AnyOp, Done, Reconciler, Row, delete
 
 _KEY = "old"
 _BATCH = 100
 _DAY_US = 24 * 3_600_000_000
-
-
-class HistorySection(Frozen):
-    """`[history]`: how long deleted servers are remembered."""
-
-    keep_deleted_servers_days: int = 30
-    """Days for which a deleted server is still listed (`changes-since`, `deleted`) and counted in usage reports."""
 
 
 class HistorySync(Reconciler):
@@ -46,4 +40,5 @@ class HistorySync(Reconciler):
         if old:
             ids = [server.id for server in old]
             ops += [delete(ServerAction, row.id) for row in db.rows(ServerAction, server_id=ids)]
+            ops += [delete(Migration, row.id) for row in db.rows(Migration, server_id=ids)]
         return Done(ops=ops, again_s=1.0 if len(old) == _BATCH else None, frees=True)

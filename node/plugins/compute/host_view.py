@@ -7,6 +7,7 @@ import zlib
 from collections.abc import Sequence
 from typing import Any
 
+from node.plugins.compute.aggregate_rules import zoned
 from node.plugins.compute.placement_rules import claimed, zone_of
 from node.plugins.compute.tables import ComputeService, Server
 from node.sdk import Context, Frozen, NodeRow, iso_utc
@@ -32,7 +33,7 @@ def hosts(ctx: Context, *, details: bool = False) -> list[Host]:
     """Return all nodes by name; `details` reads their servers and claims too."""
     services = {row.id: row for row in ctx.db.rows(ComputeService)}
     found = []
-    for node in sorted(ctx.db.rows(NodeRow), key=lambda row: row.name):
+    for node in sorted(zoned(ctx.db), key=lambda row: row.name):
         servers = tuple(ctx.db.rows(Server, node_id=node.id)) if details else ()
         used = claimed(ctx.db, node.id) if details else {}
         service = services.get(node.id) or ComputeService(id=node.id)

@@ -1,24 +1,19 @@
-"""Key pairs as pure functions: fingerprints, names, generation."""
+"""Key pairs as pure functions: fingerprints, names, generation.
+
+What knows X.509 and OpenSSH's keys is loaded when it is first used: key pairs are rare, API processes are many.
+"""
 
 import base64
 import binascii
 import hashlib
 import string
 from datetime import UTC, datetime, timedelta
-
-from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    PublicFormat,
-    load_ssh_public_key,
-)
+from typing import TYPE_CHECKING
 
 from node.sdk import BadRequest
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 _SAFE = frozenset(string.ascii_letters + string.digits + "_- ")
 _SAFE_SINCE_292 = _SAFE | frozenset("@.")
@@ -40,6 +35,9 @@ def fingerprint(public_key: str) -> str:
     Raises:
         BadRequest: 400, it is no public key.
     """
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.serialization import load_ssh_public_key
+
     problem = BadRequest("Keypair data is invalid: failed to generate fingerprint")
     try:
         load_ssh_public_key(public_key.strip().encode())
@@ -56,6 +54,9 @@ def x509_fingerprint(certificate: str) -> str:
     Raises:
         BadRequest: 400, it is no certificate.
     """
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes
+
     try:
         found = x509.load_pem_x509_certificate(certificate.strip().encode())
     except ValueError as error:
@@ -66,7 +67,11 @@ def x509_fingerprint(certificate: str) -> str:
 
 def generate_x509(user_id: str, now_us: int) -> tuple[str, str]:
     """Return a new key in PEM and a certificate of it that names the user, for ten years."""
-    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes
+    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+    key = _rsa_key()
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, user_id[:64])])
     begin = datetime.fromtimestamp(now_us // 1_000_000, UTC)
     certificate = (
@@ -88,7 +93,20 @@ def generate_x509(user_id: str, now_us: int) -> tuple[str, str]:
 
 def generate() -> tuple[str, str]:
     """Return a new key pair: the private key in PEM, the public key in OpenSSH's form."""
-    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    from cryptography.hazmat.primitives.serialization import (
+        Encoding,
+        NoEncryption,
+        PrivateFormat,
+        PublicFormat,
+    )
+
+    key = _rsa_key()
     private = key.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption())
     public = key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH)
     return private.decode(), f"{public.decode()} Generated-by-Nova"
+
+
+def _rsa_key() -> "RSAPrivateKey":
+    from cryptography.hazmat.primitives.asymmetric import rsa
+
+    return rsa.generate_private_key(public_exponent=65537, key_size=2048)

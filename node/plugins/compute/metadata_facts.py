@@ -3,10 +3,11 @@
 import secrets
 from typing import Any
 
+from node.plugins.compute.aggregate_rules import zoned
 from node.plugins.compute.metadata_render import Facts
 from node.plugins.compute.placement_rules import DEFAULT_ZONE, zone_of
 from node.plugins.compute.tables import Server, ServerExtra
-from node.sdk import NodeRow, Reader
+from node.sdk import Reader
 
 
 def facts_of(db: Reader, hook: Any, server_id: str) -> Facts | None:
@@ -14,7 +15,7 @@ def facts_of(db: Reader, hook: Any, server_id: str) -> Facts | None:
     server = db.get(Server, server_id)
     if server is None:
         return None
-    node = db.get(NodeRow, server.node_id) if server.node_id else None
+    node = next((row for row in zoned(db) if row.id == server.node_id), None)
     ports = hook.port_states(db=db, server_ids=[server_id]) or {}
     return Facts(
         server=server,

@@ -99,7 +99,8 @@ def _user_data(extra: ServerExtra) -> bytes:
 
 
 def _hostname(server: Server) -> str:
-    return server.hostname if "." in server.hostname else f"{server.hostname}.{_DOMAIN}"
+    """Return the server's name in the domain, which is appended as Nova does, also to a name that has dots."""
+    return f"{server.hostname}.{_DOMAIN}"
 
 
 def _meta_data(facts: Facts) -> dict[str, Any]:

@@ -53,7 +53,7 @@ def reconcilers(control: Control) -> Sequence[Reconciler]:
     snapshots = ServerSnapshots(control, hypervisor)
     volumes = ServerVolumes(control, hypervisor, files)
     jobs = ServerJobs(
-        hypervisor, builder, files, section, control.clock, virt_type, snapshots, volumes
+        hypervisor, builder, files, section, virt_type, snapshots, volumes, control
     )
     interfaces = ServerInterfaces(hypervisor, builder, files)
     return [ServerSync(control, hypervisor, files, jobs, interfaces, volumes)]

@@ -84,7 +84,12 @@ def create(ctx: Context) -> Reply:
     flavor = order.template.flavor
     assert flavor is not None
     most = quota_rules.affordable(ctx.db, ctx.project_id, ctx.token.user_id, flavor, least, most)
-    servers = [_create_one(ctx, order, index, most) for index in range(most)]
+    try:
+        servers = [_create_one(ctx, order, 0, most)]
+    except _Unallocated:
+        _allocate(ctx)
+        servers = [_create_one(ctx, order, 0, most)]
+    servers += [_create_one(ctx, order, index, most) for index in range(1, most)]
     headers = {"Location": ctx.url(f"/v2.1/servers/{servers[0].id}")}
     if boolean(new.return_reservation_id, "return_reservation_id"):
         return Reply(status=202, body={"reservation_id": order.template.reservation_id})
@@ -96,6 +101,17 @@ def create(ctx: Context) -> Reply:
         "adminPass": password,
     }
     return Reply(status=202, body={"server": shown}, headers=headers)
+
+
+class _Unallocated(BadRequest):
+    """The project has no network that a server could get by itself."""
+
+
+def _allocate(ctx: Context) -> None:
+    """Have the network service make the project a network."""
+    answer = ctx.ask("GET", f"/network/v2.0/auto-allocated-topology/{ctx.project_id}")
+    if answer.status >= 400:
+        raise BadRequest(f"Unable to automatically allocate a network: {answer.message}")
 
 
 def _counts(new: NewServer) -> tuple[int, int]:
@@ -189,6 +205,8 @@ def _sources(ctx: Context, new: NewServer, flavor: Flavor) -> tuple[str, list[Wa
         named = of_image(facts.properties) if facts else []
         if root(named) is not None:
             image_id, found = "", [*named, *found]
+    if root(found) is not None:
+        image_id = ""  # a volume to boot from wins over the image
     server_create_volumes.checked(ctx, found, flavor)
     source = server_create_volumes.image_of(ctx, found)
     if source and not image_id and root(found).source == "image":  # type: ignore[union-attr]
@@ -350,7 +368,7 @@ def _ports(ctx: Context, order: Order, server: Server, found: Place | None) -> P
     except NotFound as error:
         raise BadRequest(error.message) from error
     if order.auto and not (plan and plan.port_ids):
-        raise BadRequest(
+        raise _Unallocated(
             "Unable to automatically allocate a network for project " + server.project_id
         )
     return plan

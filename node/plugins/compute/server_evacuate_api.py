@@ -13,6 +13,7 @@ from msgspec import UNSET, UnsetType
 from node.plugins.compute import server_create_rules, server_rules
 from node.plugins.compute.checks import Name, boolean
 from node.plugins.compute.faults import unexpected
+from node.plugins.compute.migration_rules import begin_op
 from node.plugins.compute.server_action_api import new_action
 from node.plugins.compute.server_lookup import find
 from node.plugins.compute.server_move import move_ops, other_place
@@ -72,7 +73,8 @@ def evacuate(ctx: Context, server_id: str) -> Reply:
         extra = ctx.db.get(ServerExtra, server.id)
         if extra is not None and server.config_drive:
             ops.append(put(msgspec.structs.replace(extra, admin_password=password)))
-        return [*ops, insert(action)], None
+        begin = begin_op(ctx, server, action, found.node.id, migration_type="evacuation")
+        return [*ops, insert(action), begin], None
 
     ctx.transact(plan)
     return Reply(body={"adminPass": password} if ctx.microversion < (2, 14) else None)

@@ -125,6 +125,21 @@ class ServerFiles:
             self.remember(server_id, msgspec.structs.replace(record, base=found[0].name))
         return found[0], facts
 
+    def take_base(self, server_id: str, image_id: str, disk_format: str, source: Path) -> None:
+        """Note that a server rests on an image's base, which `source` becomes if it is not here yet.
+
+        Raises:
+            DiskError: there is no such file, or no room.
+        """
+        with self._lock:
+            found = self.find_base(image_id)
+            if found is None:
+                found = self._bases / f"{image_id}.{disk_format}", disk_format
+                disk.inspect(source, disk_format)
+                disk.keep_file(source, found[0])
+            record = self.record(server_id)
+            self.remember(server_id, msgspec.structs.replace(record, base=found[0].name))
+
     def remove_disks(self, server_id: str) -> None:
         """Remove a server's disks, for a rebuild; the console's log stays."""
         directory = names.server_dir(self._state_dir, server_id)

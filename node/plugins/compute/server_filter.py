@@ -8,9 +8,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from node.plugins.compute import listing, server_rules
+from node.plugins.compute.aggregate_rules import zoned
 from node.plugins.compute.faults import field_error
+from node.plugins.compute.placement_rules import zone_of
 from node.plugins.compute.tables import Server, ServerGone
-from node.sdk import BadRequest, Context, Forbidden, NodeRow, PortState, parse_iso
+from node.sdk import BadRequest, Context, Forbidden, PortState, parse_iso
 
 Ports = Mapping[str, Sequence[PortState]]
 Keep = Callable[[Server], bool]
@@ -164,12 +166,12 @@ class Filters:
 
     def _placed(self, name: str, value: str) -> list[Keep]:
         """Return the tests on the node."""
-        nodes = self._ctx.db.rows(NodeRow) if name in {"host", "node", "availability_zone"} else []
+        nodes = zoned(self._ctx.db) if name in {"host", "node", "availability_zone"} else []
         if name in {"host", "node"}:
             ids = {node.id for node in nodes if node.name == value}
             return [lambda s: s.node_id in ids]
         if name == "availability_zone":
-            zones = {node.id: node.facts.get("availability_zone", "nova") for node in nodes}
+            zones = {node.id: zone_of(node) for node in nodes}
             return [lambda s: zones.get(s.node_id, s.requested_zone) == value]
         return []
 

@@ -15,11 +15,12 @@ from node.plugins.compute.hypervisor_config import HypervisorSection
 from node.plugins.compute.server_build import ServerBuilder
 from node.plugins.compute.server_change_jobs import ChangeJobs
 from node.plugins.compute.server_files import ServerFiles
+from node.plugins.compute.server_migrate_jobs import MigrateJobs
 from node.plugins.compute.server_outcome import RUNNING, STOPPED, Ended, Outcome, Waiting
 from node.plugins.compute.server_snapshot import ServerSnapshots
 from node.plugins.compute.server_volumes import ServerVolumes
 from node.plugins.compute.tables import Server
-from node.sdk import Clock, PortState, Unavailable
+from node.sdk import Control, PortState, Unavailable
 
 _PRESS_AGAIN_S = 5.0
 _PORT_POLL_S = 0.25
@@ -35,22 +36,24 @@ class ServerJobs:
         builder: ServerBuilder,
         files: ServerFiles,
         section: HypervisorSection,
-        clock: Clock,
         virt_type: Callable[[], str],
         snapshots: ServerSnapshots,
         volumes: ServerVolumes,
+        control: Control,
     ) -> None:
         self._hypervisor = hypervisor
         self._builder = builder
         self._files = files
         self._section = section
-        self._clock = clock
+        self._clock = control.clock
         self._virt_type = virt_type
         self._snapshots = snapshots
         self._volumes = volumes
         # By server: when something of a job began, or the button was last pressed. To lose them is harmless.
         self._timers: dict[str, dict[tuple[int, str], float]] = {}
         changes = ChangeJobs(self, builder, files, builder.state_dir)
+        self._changes = changes
+        self._migrations = MigrateJobs(self, control, files)
         self._verbs: dict[str, Callable[[Server], Outcome]] = {
             "build": self._build,
             "rebuild": self._rebuild,
@@ -58,7 +61,8 @@ class ServerJobs:
             "snapshot": self._snapshot,
             "resize": changes.resize,
             "confirm_resize": changes.confirm_resize,
-            "revert_resize": changes.revert_resize,
+            "revert_resize": self._revert,
+            "migrate": self._migrations.migrate,
             "rescue": changes.rescue,
             "unrescue": changes.unrescue,
             "shelve": self._shelve,
@@ -71,6 +75,7 @@ class ServerJobs:
             "unpause": self._unpause,
             "suspend": self._suspend,
             "resume": self.boot,
+            "crash_dump": self._crash_dump,
         }
 
     def work(self, server: Server) -> Outcome:
@@ -138,6 +143,12 @@ class ServerJobs:
             return Waiting(again_s=_IMAGE_POLL_S, step="block_device_mapping")
         return None
 
+    def _revert(self, server: Server) -> Outcome:
+        """Go back to the flavor, or to the node, from before."""
+        if server.old_node_id:
+            return self._migrations.give_back(server)
+        return self._changes.revert_resize(server)
+
     def _build(self, server: Server) -> Outcome:
         return self.boot(server)
 
@@ -198,6 +209,11 @@ class ServerJobs:
             self._must_run(server)
             self._hypervisor.save(server.id)
         return Ended(have="suspended", power=4)
+
+    def _crash_dump(self, server: Server) -> Outcome:
+        self._must_run(server)
+        self._hypervisor.interrupt(server.id)
+        return Ended(have=server.have, power=server.power)
 
     def shut_down(self, server: Server) -> Waiting | None:
         """Ask the guest to switch itself off, in the end make it; None once it is off."""

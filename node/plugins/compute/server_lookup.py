@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Sequence
 from typing import Any
 
+from node.plugins.compute.aggregate_rules import zoned
 from node.plugins.compute.tables import (
     ComputeService,
     Server,
@@ -79,7 +80,7 @@ def surroundings(ctx: Context, servers: Sequence[Server], *, extras: bool) -> Su
         for row in ctx.db.rows(ServerVolume, server_id=[server.id for server in servers]):
             attached.setdefault(row.server_id, []).append(row)
     return Surroundings(
-        nodes={node.id: node for node in ctx.db.rows(NodeRow)},
+        nodes={node.id: node for node in zoned(ctx.db)},
         ports=ports_of(ctx, servers),
         extras={extra.id: extra for extra in found},
         services={row.id: row for row in ctx.db.rows(ComputeService)},

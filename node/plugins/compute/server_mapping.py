@@ -47,7 +47,7 @@ def wanted(new: NewServer, image_ref: str, version: tuple[int, int]) -> list[Wan
             continue
         found.append(_of_second(entry, version))
     roots = [one for one in found if one.boot_index == 0]
-    if len(roots) > 1 or (roots and (local_root or image_ref)):
+    if len(roots) > 1 or (roots and local_root):
         raise BadRequest(
             f"{_INVALID}: Boot sequence for the instance and image/block device mapping"
             " combination is not valid."

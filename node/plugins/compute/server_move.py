@@ -2,11 +2,16 @@
 
 from typing import Any
 
-from node.plugins.compute.server_ops import bind_ops, claim_ops, held_flavor
+from node.plugins.compute.migration_ops import begin_ops
+from node.plugins.compute.migration_rules import next_number
+from node.plugins.compute.server_ops import action_id, bind_ops, claim_ops, held_flavor, job_ops
 from node.plugins.compute.server_placement import Place, Placer, place
-from node.plugins.compute.tables import Server, ServerGroup
+from node.plugins.compute.server_rules import RULES
+from node.plugins.compute.tables import Server, ServerAction, ServerGroup
 from node.sdk import AnyOp, Reader, check, patch
 
+_MOVABLE = {"active": "active", "stopped": "stopped"}
+"""What may be moved while it is off, and what it is to be afterwards."""
 MAX_BUILDS = 3
 """On how many nodes a server is built at most."""
 
@@ -46,6 +51,31 @@ def leave_ops(hook: Any, db: Reader, server: Server, now_us: int) -> list[AnyOp]
     ops += bind_ops(hook, db, server, "", now_us)
     ops.append(patch(Server, server.id, node_id="", requested_node="", updated_at=now_us))
     return ops
+
+
+def drain_ops(by: Placer, server: Server, migration_id: str, now_us: int) -> list[AnyOp]:
+    """Return the operations that begin a server's move off a node that leaves; none where it cannot move now."""
+    if server.have not in _MOVABLE or server.old_node_id or server.override:
+        return []
+    found = other_place(by, server, {server.node_id})
+    if found is None:
+        return []
+    action = ServerAction(
+        id=action_id(server.id, server.job + 1),
+        server_id=server.id,
+        action="migrate",
+        project_id=server.project_id,
+        start_at=now_us,
+        created_at=now_us,
+        updated_at=now_us,
+    )
+    rule, number = RULES["migrate"], next_number(by.db)
+    data = {"dest": found.node.id, "by": "drain"}
+    return [
+        *job_ops(server, rule, action, now_us, job_data=data, want=_MOVABLE[server.have]),
+        check(found.node),
+        *begin_ops(server, found.node.id, found.limits, migration_id, now_us, number=number),
+    ]
 
 
 def retry_ops(by: Placer, server: Server, now_us: int) -> list[AnyOp]:

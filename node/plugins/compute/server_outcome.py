@@ -1,6 +1,6 @@
 """What a look at a job comes to."""
 
-from node.sdk import Frozen
+from node.sdk import AnyOp, Frozen
 
 
 class Ended(Frozen):
@@ -8,6 +8,8 @@ class Ended(Frozen):
 
     have: str
     power: int
+    ops: tuple[AnyOp, ...] = ()
+    """What is reported before it, in one transaction."""
 
 
 class Waiting(Frozen):
@@ -17,6 +19,12 @@ class Waiting(Frozen):
     step: str = ""
 
 
-Outcome = Ended | Waiting
+class Handed(Frozen):
+    """The job goes on elsewhere, once these operations hold; without any it is looked at again."""
+
+    ops: tuple[AnyOp, ...] = ()
+
+
+Outcome = Ended | Waiting | Handed
 RUNNING = Ended(have="active", power=1)
 STOPPED = Ended(have="stopped", power=4)

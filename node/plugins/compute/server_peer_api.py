@@ -4,12 +4,16 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlencode
 
+import msgspec
+
 from node.plugins.compute import console_log
 from node.plugins.compute.tables import Server
-from node.sdk import Context, NotFound, Reply, Route, Unavailable
+from node.sdk import Context, NodeRow, NotFound, Reply, Route, Unavailable
 
 _PATH = "/v2.1/peer/servers/{server_id}"
 _MOST_BYTES = 4 << 20
+SYNC = "servers"
+"""Name of the reconciler that knows the node's guests."""
 
 
 def ask(ctx: Context, server: Server, what: str, params: Mapping[str, Any]) -> bytes:
@@ -41,6 +45,35 @@ def console_output(ctx: Context, server: Server, lines: int | None) -> str:
         raise Unavailable(f"The console log of instance {server.id} cannot be read now") from error
 
 
+def guest_facts(ctx: Context, server: Server) -> Mapping[str, Any]:
+    """Return what the hypervisor knows of a server's guest, from whichever node it runs on; empty: nothing.
+
+    Raises:
+        Unavailable: 503, the node does not answer.
+    """
+    if server.node_id == ctx.node_id:
+        return ctx.tell(SYNC, server.id)
+    try:
+        found: Any = msgspec.json.decode(ask(ctx, server, "guest", {}))
+    except NotFound as error:  # it moved just now
+        raise Unavailable(f"Instance {server.id} moves") from error
+    return dict(found)
+
+
+def guest_type(ctx: Context, server: Server) -> str:
+    """Return how the guests of a server's node run: kvm or qemu."""
+    node = ctx.db.get(NodeRow, server.node_id)
+    return node.facts.get("virt_type", "qemu") if node else "qemu"
+
+
+def guest(ctx: Context, server_id: str) -> Reply:
+    """Send what the hypervisor knows of a guest of this node's."""
+    server = ctx.db.get(Server, server_id)
+    if server is None or server.node_id != ctx.node_id:
+        raise NotFound(f"Instance {server_id} could not be found.")
+    return Reply(body=dict(ctx.tell(SYNC, server_id)))
+
+
 def console(ctx: Context, server_id: str) -> Reply:
     """Send the end of a console log of this node's."""
     server = ctx.db.get(Server, server_id)
@@ -54,4 +87,5 @@ def console(ctx: Context, server_id: str) -> Reply:
 
 ROUTES = (
     Route(method="GET", path=f"{_PATH}/console", handler=console, policy="public", peers_only=True),
+    Route(method="GET", path=f"{_PATH}/guest", handler=guest, policy="public", peers_only=True),
 )

@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from node.plugins.compute import placement_rules
+from node.plugins.compute.aggregate_rules import zoned
 from node.plugins.compute.placement_rules import PlacementSection
 from node.plugins.compute.server_ops import flavor_disk_gib
 from node.plugins.compute.tables import ComputeService, FlavorFacts, Server, ServerGroup
@@ -53,7 +54,7 @@ def place(
         hints=_node_hints(by.db, hints, group, server_id),
     )
     disabled = {row.id for row in by.db.rows(ComputeService) if row.disabled or row.forced_down}
-    nodes = [n for n in by.db.rows(NodeRow) if n.id not in disabled and n.id not in without]
+    nodes = [n for n in zoned(by.db) if n.id not in disabled and n.id not in without]
     limits = {node.id: placement_rules.capacity(node, by.section) for node in nodes}
     used = {node.id: placement_rules.claimed(by.db, node.id) for node in nodes}
 
@@ -82,7 +83,7 @@ def place(
 
 def zones(ctx: Context) -> set[str]:
     """Return the availability zones that nodes are in."""
-    return {placement_rules.zone_of(node) for node in ctx.db.rows(NodeRow)}
+    return {placement_rules.zone_of(node) for node in zoned(ctx.db)}
 
 
 def _node_hints(

@@ -10,7 +10,14 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from node.plugins.compute import flavor_api, flavor_view, quota_rules, server_rules
+from node.plugins.compute import (
+    flavor_api,
+    flavor_view,
+    migration_ops,
+    quota_rules,
+    server_rules,
+)
+from node.plugins.compute.migration_rules import begin_op, end_ops
 from node.plugins.compute.placement_rules import PlacementSection, capacity
 from node.plugins.compute.server_action_api import new_action
 from node.plugins.compute.server_action_route import server_action
@@ -65,6 +72,7 @@ def resize(ctx: Context, server_id: str) -> None:
         return [
             *job_ops(server, RULES["resize"], action, ctx.now(), **fields),
             *change_ops(server, held_flavor(server), held_flavor(after), limits, room),
+            begin_op(ctx, server, action, node.id, migration_type="resize", new_flavor_id=wanted.id),
         ], None
 
     try:
@@ -111,9 +119,16 @@ def _end(ctx: Context, server_id: str, name: str, *, reverted: bool) -> None:
             raise Conflict(f"The resize of instance {server.id} is confirmed already")
         action = new_action(ctx, server, RULES[name].action, job=server.job + 1)
         fields = {"flavor": flavor, "old_flavor": None}
+        left = (
+            []
+            if reverted  # the node gives it back itself, once the guest there is off
+            else migration_ops.leave_source_ops(ctx.db, server, "confirmed", ctx.now())
+        )
         return [
             *job_ops(server, RULES[name], action, ctx.now(), **fields),
             *change_ops(server, held_flavor(server), flavor, {}, {}),
+            *end_ops(ctx, server, action),
+            *left,
         ], None
 
     ctx.transact(plan)

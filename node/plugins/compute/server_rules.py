@@ -19,6 +19,7 @@ TASKS: Mapping[str, str] = MappingProxyType(
         "evacuate": "rebuilding",
         "snapshot": "image_snapshot",
         "resize": "resize_migrating",
+        "migrate": "resize_migrating",
         "confirm_resize": "resize_confirming",
         "revert_resize": "resize_reverting",
         "rescue": "rescuing",
@@ -86,7 +87,7 @@ def task_state(server: Server) -> str | None:
     """Return Nova's task_state, None when nothing is going on."""
     if server.want == "absent":
         return "deleting"
-    if not task_running(server):
+    if not task_running(server) or server.job_kind == "crash_dump":
         return None
     if server.job_kind == "build":
         return server.job_step or ("scheduling" if not server.node_id else "spawning")
@@ -174,8 +175,20 @@ RULES: Mapping[str, ActionRule] = MappingProxyType(
         "snapshot": ActionRule(
             name="createImage", states=_CHANGEABLE, kind="snapshot", action="createImage"
         ),
+        "backup": ActionRule(
+            name="createBackup", states=_CHANGEABLE, kind="snapshot", action="createBackup"
+        ),
+        "crash_dump": ActionRule(
+            name="trigger_crash_dump",
+            states=frozenset({"active", "paused", "rescued", "resized"}),
+            kind="crash_dump",
+            action="trigger_crash_dump",
+        ),
         "resize": ActionRule(
             name="resize", states=frozenset({"active", "stopped"}), kind="resize", action="resize"
+        ),
+        "migrate": ActionRule(
+            name="migrate", states=frozenset({"active", "stopped"}), kind="migrate", action="migrate"
         ),
         "confirm_resize": ActionRule(
             name="confirmResize",

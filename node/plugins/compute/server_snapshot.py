@@ -31,13 +31,17 @@ class ServerSnapshots:
         try:
             if not whole.exists():
                 self._flatten(server, whole)
-            self._change(server, ImageChange(path=whole, disk_format="qcow2"))
+            disk_format = "raw" if self._names_volumes(server) else "qcow2"
+            self._change(server, ImageChange(path=whole, disk_format=disk_format))
         except DiskError:
             self.give_up(server)
             raise
         finally:
             self._go_on(server)
         whole.unlink(missing_ok=True)
+        for image_id in filter(None, server.job_data.get("rotated", "").split(",")):
+            whole_gone = ImageChange(only_without_data=False)
+            images_of(self._control.hook).change(self._control, image_id, whole_gone)
 
     def give_up(self, server: Server) -> None:
         """Delete the image that the server's job names: its data will not come."""
@@ -51,9 +55,13 @@ class ServerSnapshots:
         image_id = server.job_data.get("image_id", "")
         images_of(self._control.hook).change(self._control, image_id, change)
 
+    def _names_volumes(self, server: Server) -> bool:
+        """Return whether the image has no data of its own."""
+        return root_of(volumes_of_server(self._control.db, server.id)) is not None
+
     def _flatten(self, server: Server, whole: Path) -> None:
         root = names.disk_path(self._control.config.state_dir, server.id)
-        if root_of(volumes_of_server(self._control.db, server.id)) is not None:
+        if self._names_volumes(server):
             whole.touch()  # the image only names snapshots of volumes, which the request made
             return
         still = whole.with_name("snapshot.overlay")

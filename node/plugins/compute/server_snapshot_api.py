@@ -39,7 +39,8 @@ from node.sdk import (
 
 _POLICY = "os_compute_api:servers:create_image"
 _IMAGES = "/image/v2/images"
-_NOT_KEPT = frozenset({"instance_uuid", "image_type", "base_image_ref"})
+_NOT_KEPT = frozenset({"instance_uuid", "image_type", "base_image_ref", "backup_type"})
+_SNAPSHOT: Mapping[str, str] = {"image_type": "snapshot"}
 _REFUSALS: Mapping[int, type[NodeError]] = {400: BadRequest, 403: Forbidden, 409: Conflict}
 
 
@@ -124,8 +125,14 @@ def _mapping(
     }
 
 
-def new_image(ctx: Context, server: Server, name: str, metadata: Mapping[str, str]) -> str:
-    """Register the image that a server's disk becomes; return its id.
+def new_image(
+    ctx: Context,
+    server: Server,
+    name: str,
+    metadata: Mapping[str, str],
+    kind: Mapping[str, str] = _SNAPSHOT,
+) -> str:
+    """Register the image that a server's disk becomes; return its id. `kind`: properties that say what it is.
 
     Raises:
         NodeError: 400, 403, 409 as the image service says.
@@ -138,14 +145,14 @@ def new_image(ctx: Context, server: Server, name: str, metadata: Mapping[str, st
         **kept,
         **metadata,
         "instance_uuid": server.id,
-        "image_type": "snapshot",
+        **kind,
         "base_image_ref": server.image_id,
         "user_id": ctx.token.user_id,
     }
     wish = {
         **properties,
         "name": name,
-        "disk_format": "qcow2",
+        "disk_format": "raw" if "block_device_mapping" in metadata else "qcow2",
         "container_format": "bare",
         "visibility": "private",
         "min_disk": flavor.disk_gib,

@@ -9,9 +9,11 @@ import contextlib
 import logging
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from node.plugins.compute import console, names
+import msgspec
+
+from node.plugins.compute import console, migration_ops, names
 from node.plugins.compute.disk import DiskError, ImageError
 from node.plugins.compute.drivers.hypervisor import (
     DomainState,
@@ -24,13 +26,13 @@ from node.plugins.compute.hypervisor_config import HypervisorSection
 from node.plugins.compute.server_files import ServerFiles
 from node.plugins.compute.server_interfaces import ServerInterfaces
 from node.plugins.compute.server_jobs import ServerJobs
-from node.plugins.compute.server_move import leave_ops, retry_ops
+from node.plugins.compute.server_move import drain_ops, leave_ops, retry_ops
 from node.plugins.compute.server_ops import job_done_ops, release_ops
-from node.plugins.compute.server_outcome import Ended, Waiting
+from node.plugins.compute.server_outcome import Ended, Handed, Waiting
 from node.plugins.compute.server_placement import Placer
 from node.plugins.compute.server_volumes import ServerVolumes
 from node.plugins.compute.tables import Server, ServerGone, ServerVolume
-from node.sdk import AnyOp, Control, Done, Reconciler, Row, check, patch
+from node.sdk import AnyOp, Control, Done, NodeRow, Reconciler, Row, check, patch
 
 log = logging.getLogger("hedgerow.compute")
 
@@ -38,6 +40,8 @@ _NO_LEASE_S = 5.0
 _ROOM_BYTES = 64 << 20
 """How much a disk must have before guests that filled it go on."""
 _HALTED_S = 5.0
+_LOOK_AGAIN_S = 1.0
+_DRAIN_AGAIN_S = 20.0
 _PAUSED = 3
 """Nova's power state."""
 _OFF = {"stopped", "suspended", "error", "shelved", "resized", "rescued", ""}
@@ -47,7 +51,7 @@ class ServerSync(Reconciler):
     """Reconciles servers; keys are their ids."""
 
     name: ClassVar[str] = "servers"
-    watches: ClassVar[tuple[type[Row], ...]] = (Server, ServerVolume)
+    watches: ClassVar[tuple[type[Row], ...]] = (Server, ServerVolume, NodeRow)
     resync_s: ClassVar[float] = 30.0
     workers: ClassVar[int] = 4
     watches_lease: ClassVar[bool] = True
@@ -87,6 +91,11 @@ class ServerSync(Reconciler):
             "strangers": self.strangers,
         }
 
+    def tell(self, key: str) -> Mapping[str, Any]:
+        """Return what a server's guest has used; empty where none runs here."""
+        usage = self._hypervisor.usage(key)
+        return msgspec.to_builtins(usage) if usage is not None else {}
+
     def keys(self) -> Iterable[str]:
         """Return the servers of this node: by rows, by domains, by directories."""
         found = {row.id for row in self.control.db.rows(Server, node_id=self.control.node_id)}
@@ -97,11 +106,12 @@ class ServerSync(Reconciler):
 
     def affected(self, row_type: type[Row], id: str) -> Iterable[str]:
         """Return the server itself when it is this node's, or was."""
+        if row_type is NodeRow:
+            is_own = id == self.control.node_id
+            return self.keys() if is_own and self._leaves() else []
         if row_type is ServerVolume:
             volume = self.control.db.get(ServerVolume, id)
-            if volume is None:
-                return []
-            return self.affected(Server, volume.server_id)
+            return [] if volume is None else self.affected(Server, volume.server_id)
         row = self.control.db.get(Server, id)
         here = row is not None and row.node_id == self.control.node_id
         return [id] if here or self._files.exists(id) else []
@@ -110,6 +120,8 @@ class ServerSync(Reconciler):
         """Look at one server and take its next step."""
         server = self.control.db.get(Server, key)
         if server is None or server.node_id != self.control.node_id:
+            if server is not None and server.old_node_id == self.control.node_id:
+                return Done()  # it tries another node: what is here may be wanted again
             return self._stranger(key)
         self._strangers.discard(key)
         if server.want == "absent":
@@ -141,6 +153,8 @@ class ServerSync(Reconciler):
         if isinstance(outcome, Waiting):
             return Done(ops=self._step_ops(server, outcome), again_s=outcome.again_s)
         self._jobs.forget(server)
+        if isinstance(outcome, Handed):
+            return Done(ops=outcome.ops, again_s=None if outcome.ops else _LOOK_AGAIN_S)
         return self._ended(server, outcome)
 
     def _report_building(self, server: Server) -> None:
@@ -158,8 +172,16 @@ class ServerSync(Reconciler):
         log.info("job %s done", server.job_kind, extra={"server": server.id, "have": outcome.have})
         now = self.control.clock.now_us()
         db = self.control.db
-        ops = job_done_ops(db, server, now, have=outcome.have, power=outcome.power, job=server.job)
-        ops += self._volumes.attached_ops(server)
+        ops = job_done_ops(
+            db,
+            server,
+            now,
+            have=outcome.have,
+            power=outcome.power,
+            fault=server.job_data.get("fault", ""),
+            job=server.job,
+        )
+        ops = [*outcome.ops, *ops, *self._volumes.attached_ops(server)]
         fresh = db.get(Server, server.id)
         if outcome.have == "shelved_offloaded" and fresh is not None and fresh.want != "absent":
             ops = [check(fresh), *ops, *leave_ops(self.control.hook, db, fresh, now)]
@@ -211,6 +233,8 @@ class ServerSync(Reconciler):
         if runs and not alive and self._host_rebooted(server):
             return self._resume(server)
         have, power = _seen(state, server.have)
+        if (have, power) == (server.have, server.power) and self._leaves():
+            return self._drain(server)
         if (have, power) == (server.have, server.power):
             return self._keep(server, alive=alive)
         log.info(
@@ -220,6 +244,19 @@ class ServerSync(Reconciler):
         return Done(
             ops=[check(server), patch(Server, server.id, have=have, power=power, updated_at=now)]
         )
+
+    def _leaves(self) -> bool:
+        """Say whether this node is to leave its cluster, once nothing is on it."""
+        row = self.control.db.get(NodeRow, self.control.node_id)
+        return row is not None and row.want == "absent"
+
+    def _drain(self, server: Server) -> Done:
+        """Have a server move to another node, if it can be moved and one takes it."""
+        now = self.control.clock.now_us()
+        ops = drain_ops(Placer.of(self.control), server, self.control.ids.uuid(), now)
+        if ops:
+            log.info("this node leaves: the server moves", extra={"server": server.id})
+        return Done(ops=ops, again_s=None if ops else _DRAIN_AGAIN_S)
 
     def _keep(self, server: Server, *, alive: bool) -> Done:
         """Keep a server's interfaces and volumes as they are wished."""
@@ -255,6 +292,7 @@ class ServerSync(Reconciler):
             return self._failed(server, error)
         if isinstance(outcome, Waiting):
             return Done(again_s=outcome.again_s)
+        assert isinstance(outcome, Ended)
         self._jobs.forget(server)
         log.info("started again after the machine's boot", extra={"server": server.id})
         now = self.control.clock.now_us()
@@ -302,8 +340,13 @@ class ServerSync(Reconciler):
             self._clear(key)
             return True
         if server is not None:
-            if not server.node_id or server.old_node_id == own:
+            if not server.node_id:
                 return False
+            disk_job = self._files.record(key).disk_job
+            if migration_ops.lets_go(self.control.db, key, own, disk_job):
+                log.info("the server has moved", extra={"server": key, "lives_on": server.node_id})
+                self._clear(key)
+                return True
             log.warning(
                 "the server lives on another node now: its domain ends here, its files are set aside",
                 extra={"server": key, "lives_on": server.node_id},
@@ -313,7 +356,7 @@ class ServerSync(Reconciler):
             self._files.set_aside(key)
             return True
         gone = self.control.db.get(ServerGone, key)
-        if gone is None or gone.node_id != own:
+        if gone is None or own not in (gone.node_id, gone.old_node_id):
             return False
         log.info("the server was deleted while this node was away", extra={"server": key})
         self._clear(key)

@@ -239,6 +239,17 @@ class ServerAction(Row, kw_only=True):
     events: list[ActionEvent] = msgspec.field(default_factory=list)
 
 
+class Aggregate(Row, kw_only=True):
+    """A group of nodes; `availability_zone` in its metadata makes it a zone. `id` is a number. Written by handlers."""
+
+    __table__ = Table(name="aggregates", unique=(("name",),))
+
+    uuid: str
+    name: str
+    metadata: dict[str, str] = msgspec.field(default_factory=dict)
+    node_ids: list[str] = msgspec.field(default_factory=list)
+
+
 class ComputeQuota(Row, kw_only=True):
     """Limits of a project (`id` is its id), of a class (`id` is `class/default`); those not named have the default."""
 
@@ -271,6 +282,45 @@ class ServerGroup(Row, kw_only=True):
     rules: dict[str, int] = msgspec.field(default_factory=dict)
 
 
+class Migration(Row, kw_only=True):
+    """A server's way from one node to another, or from one flavor to another; `id` is Nova's uuid of it.
+
+    Inserted by whoever begins it (a handler, or a node that leaves the cluster). `status` of a move is written by
+    whoever has the server at that moment, with the server's own row; that of a resize or an evacuation is what its
+    actions say (`migration_rules.status_of`).
+    """
+
+    __table__ = Table(
+        name="migrations",
+        indexes=(("server_id",), ("source_node",), ("dest_node",)),
+        unique=(("number",),),
+    )
+
+    number: int
+    """Nova's integer id."""
+    server_id: str
+    job: int = 0
+    """Job of the server that moves it."""
+    source_node: str
+    dest_node: str
+    migration_type: str = "migration"
+    """migration, resize, live-migration or evacuation."""
+    status: str = ""
+    """Empty: the actions say it. Else as Nova:
+    queued, preparing, running, pre-migrating, migrating, finished, confirmed, reverted, completed, failed,
+    error, cancelled."""
+    user_id: str = ""
+    project_id: str = ""
+    old_flavor_id: str = ""
+    new_flavor_id: str = ""
+    action_id: str = ""
+    """The ServerAction of a resize or an evacuation."""
+    end: str = ""
+    """confirmResize or revertResize, once it was asked for."""
+    end_id: str = ""
+    """The ServerAction of that."""
+
+
 ROW_TYPES: tuple[type[Row], ...] = (
     Flavor,
     Keypair,
@@ -279,7 +329,9 @@ ROW_TYPES: tuple[type[Row], ...] = (
     ServerVolume,
     ServerExtra,
     ServerAction,
+    Aggregate,
     ComputeQuota,
     ComputeService,
     ServerGroup,
+    Migration,
 )

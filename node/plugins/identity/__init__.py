@@ -3,14 +3,15 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from node.plugins.identity.access_key_rules import open_key
 from node.plugins.identity.key_sync import IdentityUpkeep
 from node.plugins.identity.password_rules import Passwords
 from node.plugins.identity.section import IdentitySection
 from node.plugins.identity.seeds import seeds
-from node.plugins.identity.service import build
 from node.plugins.identity.tables import ROW_TYPES
 from node.plugins.identity.token_store import open_token
 from node.sdk import (
+    AccessKey,
     AnyOp,
     Config,
     Control,
@@ -35,7 +36,9 @@ def row_types() -> Sequence[type[Row]]:
 
 @hookimpl
 def services() -> Sequence[Service]:
-    """Return the identity service."""
+    """Return the identity service; the core never loads it."""
+    from node.plugins.identity.service import build
+
     return [build(Passwords())]
 
 
@@ -66,7 +69,9 @@ def cli(group: "click.Group") -> None:
 
 
 @hookimpl
-def token_verify(db: Reader, token: str, now_us: int) -> Token | None:
-    """Return who a token stands for."""
+def token_verify(db: Reader, token: str | AccessKey, now_us: int) -> Token | None:
+    """Return who a token, or an EC2 key, stands for."""
+    if isinstance(token, AccessKey):
+        return open_key(db, token.access, now_us)
     session = open_token(db, token, now_us)
     return session.token if session is not None else None

@@ -1,8 +1,11 @@
-"""What one reader remembers of the identity rows: users, projects, roles and what they add up to.
+"""What a process remembers of the identity rows: users, projects, roles and what they add up to.
 
 Hard part: a token is checked on each request of each service, and must die at once. So everything that a check
-needs is kept here, and all of it is forgotten as soon as any identity row changed: `data_version` says cheaply
+needs is kept here, and none of it is used again as soon as any identity row changed: `data_version` says cheaply
 whether anything was committed at all, `generation` whether it concerns these tables.
+
+All threads share one directory. It is never emptied when rows change but left to those who look at it, and another
+one takes its place: what a slow thread still adds to the old one, no one finds in the new one.
 """
 
 from collections.abc import Callable, Sequence
@@ -31,6 +34,7 @@ V = TypeVar("V")
 
 _MEMO = "identity"
 _MAX_REMEMBERED = 1000
+_UNKNOWN: Any = object()
 
 
 class Grant(Frozen):
@@ -52,15 +56,13 @@ class Grant(Frozen):
 
 
 class Directory:
-    """Rows and grants, remembered until an identity row changes. Belongs to one reader, so to one thread."""
+    """Rows and grants as they were in one generation of the identity rows. Any thread may use it."""
 
-    def __init__(self, db: Reader) -> None:
+    def __init__(self, db: Reader, generation: int = -1) -> None:
         self.db = db
-        self._version = -1
-        self._generation = -1
-        self._forget()
-
-    def _forget(self) -> None:
+        self.generation = generation
+        self.version = -1
+        """The last data version that was seen to be of this generation."""
         self._rows: dict[tuple[type[Row], str], Row | None] = {}
         self._grants: dict[tuple[str, ...], Grant | None] = {}
         self._roles: dict[str, Role] | None = None
@@ -68,17 +70,6 @@ class Directory:
         self._codec: TokenCodec | None = None
         self.notes: dict[Any, Any] = {}
         """What others remember, for as long as no row changes."""
-
-    def refresh(self) -> None:
-        """Forget everything when a row has changed."""
-        version = self.db.data_version()
-        if version == self._version:
-            return
-        self._version = version
-        generation = self.db.generation(*REMEMBERED)
-        if generation != self._generation:
-            self._generation = generation
-            self._forget()
 
     def note(self, key: Any, make: Callable[[], V]) -> V:
         """Return what was remembered under a key, making it first when it is not there."""
@@ -93,11 +84,12 @@ class Directory:
     def get(self, row_type: type[R], ident: str) -> R | None:
         """Return a row."""
         key = (row_type, ident)
-        if key not in self._rows:
+        row: Any = self._rows.get(key, _UNKNOWN)
+        if row is _UNKNOWN:
+            row = self.db.get(row_type, ident)
             if len(self._rows) >= _MAX_REMEMBERED:
                 self._rows.clear()
-            self._rows[key] = self.db.get(row_type, ident)
-        row: Any = self._rows[key]
+            self._rows[key] = row
         found: R | None = row
         return found
 
@@ -120,9 +112,10 @@ class Directory:
     def implied(self) -> dict[str, list[str]]:
         """Return the implied roles of each prior role."""
         if self._implied is None:
-            self._implied = {}
+            implied: dict[str, list[str]] = {}
             for rule in self.db.rows(Implication):
-                self._implied.setdefault(rule.prior_role_id, []).append(rule.implied_role_id)
+                implied.setdefault(rule.prior_role_id, []).append(rule.implied_role_id)
+            self._implied = implied  # whole: other threads use it at once
         return self._implied
 
     def named(self, row_type: type[R], name: str, domain_id: str = "") -> R | None:
@@ -175,11 +168,14 @@ class Directory:
     ) -> Grant | None:
         """Return a user's rights in a scope; None where there are none, or something is disabled."""
         key = (user_id, scope, scope_id, credential_id, trust_id)
-        if key not in self._grants:
+        found: Any = self._grants.get(key, _UNKNOWN)
+        if found is _UNKNOWN:
+            found = self._compute(user_id, scope, scope_id, credential_id, trust_id)
             if len(self._grants) >= _MAX_REMEMBERED:
                 self._grants.clear()
-            self._grants[key] = self._compute(user_id, scope, scope_id, credential_id, trust_id)
-        return self._grants[key]
+            self._grants[key] = found
+        grant: Grant | None = found
+        return grant
 
     def _compute(
         self, user_id: str, scope: str, scope_id: str, credential_id: str, trust_id: str
@@ -270,10 +266,16 @@ class Directory:
 
 
 def directory(db: Reader) -> Directory:
-    """Return the reader's directory, up to date."""
-    found = db.memo.get(_MEMO)
-    if found is None:
-        found = db.memo[_MEMO] = Directory(db)
-    result: Directory = found
-    result.refresh()
-    return result
+    """Return the directory of what the calling thread sees now."""
+    version = db.data_version()  # before the generation: so that a later one is never taken for it
+    known: Directory | None = db.memo.get(_MEMO)
+    if known is not None and known.version == version:
+        return known
+    generation = db.generation(*REMEMBERED)
+    if known is None or known.generation != generation:
+        known = Directory(db, generation)
+        if db.in_snapshot:  # others may be further
+            return known
+        db.memo[_MEMO] = known
+    known.version = version
+    return known

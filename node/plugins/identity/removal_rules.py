@@ -7,6 +7,7 @@ from node.plugins.identity.tables import (
     ApplicationCredential,
     Assignment,
     Credential,
+    DomainConfig,
     Group,
     Implication,
     LoginFailures,
@@ -69,6 +70,7 @@ def domain_ops(db: Reader, domain: Project, now_us: Micros) -> list[AnyOp]:
         delete(Project, domain.id, must_exist=True),
         *_all(db.rows(Assignment, target_id=domain.id)),
         *_all(db.rows(Limit, domain_id=domain.id)),
+        delete(DomainConfig, domain.id),
     ]
     for user in users:
         ops += user_ops(db, user)

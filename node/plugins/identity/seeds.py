@@ -34,6 +34,8 @@ _ROLES = {
     "member": "6ad11a5e0c1f4f53a40e51c3b0a5d003",
     "reader": "6ad11a5e0c1f4f53a40e51c3b0a5d004",
     "service": "6ad11a5e0c1f4f53a40e51c3b0a5d005",
+    "swiftoperator": "6ad11a5e0c1f4f53a40e51c3b0a5d006",
+    "ResellerAdmin": "6ad11a5e0c1f4f53a40e51c3b0a5d007",
 }
 _IMPLIED = (("admin", "manager"), ("manager", "member"), ("member", "reader"))
 _PROJECTS = {

@@ -255,6 +255,15 @@ class Revocation(Row, kw_only=True):
     expires_at: int
 
 
+class DomainConfig(Row, kw_only=True):
+    """What is configured for one domain. `id` is the domain's."""
+
+    __table__ = Table(name="domain_configs")
+
+    options: dict[str, dict[str, Any]] = {}
+    """Values by group and option."""
+
+
 ROW_TYPES: tuple[type[Row], ...] = (
     User,
     Project,
@@ -279,8 +288,9 @@ ROW_TYPES: tuple[type[Row], ...] = (
     FernetKey,
     Revocation,
     LoginFailures,
+    DomainConfig,
 )
-REMEMBERED: tuple[type[Row], ...] = ROW_TYPES[:-1]
+REMEMBERED: tuple[type[Row], ...] = ROW_TYPES[:-2]
 """Those that decide about tokens: a wrong password changes nothing about those."""
 
 DEFAULT_DOMAIN = "default"

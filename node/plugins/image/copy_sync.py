@@ -137,8 +137,3 @@ class ImageCopySync(Reconciler):
             log.info("image let go: other nodes keep it", extra={"image": image.id})
             self._store.remove(image.id)
         return Done()
-
-
-def mark_used(store: DataStore, image_id: str, now_us: int) -> None:
-    """Note that an image's file is in use here, so that it stays for a while."""
-    os.utime(store.path(image_id), (now_us / 1e6, now_us / 1e6))

@@ -1,4 +1,4 @@
-"""Image data: upload, download, staging and import.
+"""Image data: upload, staging and download.
 
 Source: https://docs.openstack.org/api-ref/image/v2/#image-data
 """
@@ -13,13 +13,12 @@ from node.plugins.image.access import changeable, target, visible
 from node.plugins.image.data_range import Part, byte_range
 from node.plugins.image.data_store import DataStore, Stored, verify
 from node.plugins.image.image_rules import must_have_no_data
-from node.plugins.image.image_view import STORE, task_view
+from node.plugins.image.image_view import STORE
 from node.plugins.image.section import ImageSection
-from node.plugins.image.tables import Image, ImageCopy, ImageTask
+from node.plugins.image.tables import Image, ImageCopy
 from node.sdk import (
     AnyOp,
     BadRequest,
-    Conflict,
     Context,
     Forbidden,
     NodeRow,
@@ -27,7 +26,6 @@ from node.sdk import (
     Reply,
     UnsupportedMediaType,
     check,
-    insert,
     patch,
     put,
 )
@@ -124,12 +122,12 @@ def _activate(
             "os_hash_value": stored.os_hash_value,
             "updated_at": ctx.now(),
         }
-        return [check(image), patch(Image, image_id, **fields), _copy(ctx, image_id)], None
+        return [check(image), patch(Image, image_id, **fields), copy_op(ctx, image_id)], None
 
     ctx.transact(plan)
 
 
-def _copy(ctx: Context, image_id: str) -> AnyOp:
+def copy_op(ctx: Context, image_id: str) -> AnyOp:
     """Return the operation that says that this node has the image's data."""
     now = ctx.now()
     return put(
@@ -199,95 +197,6 @@ def _from_others(ctx: Context, image: Image, part: Part) -> Iterator[bytes]:
     data = copy_data.passed_on(ctx.data_port, nodes, path, part.offset, part.length)
     first = next(data)
     return itertools.chain([first], data)
-
-
-def import_image(ctx: Context, image_id: str) -> Reply:
-    """Make staged data the image's."""
-    method = ctx.body.get("method") if isinstance(ctx.body, dict) else None
-    name = method.get("name") if isinstance(method, dict) else None
-    if not isinstance(name, str):
-        raise BadRequest("Import request requires a 'name' field in 'method'.")
-    if name != "glance-direct":
-        raise BadRequest(f"Unknown import method name '{name}'.")
-    image = changeable(ctx, image_id, "image:modify_image")
-    if image.status != "uploading":
-        raise Conflict(f"Image needs to be in status uploading to be able to use {name} import")
-    store = store_of(ctx)
-    staged = store.staged(image_id)
-    now = ctx.now()
-    task = ImageTask(
-        id=ctx.ids.uuid(), image_id=image_id, project_id=image.project_id, user_id=ctx.token.user_id,
-        request_id=ctx.request_id, status="success", method=name, created_at=now, updated_at=now,
-    )  # fmt: skip
-    if not staged.exists() and not store.path(image_id).exists():
-        _bring_staged(ctx, image, staged)
-    source = staged if staged.exists() else store.path(image_id)
-    virtual_size = verify(_stored(image, source), image.disk_format)
-    if staged.exists():
-        store.keep(staged, store.path(image_id))
-
-    def plan() -> tuple[Sequence[AnyOp], None]:
-        fresh = changeable(ctx, image_id, "image:modify_image")
-        if fresh.status != "uploading":
-            raise Conflict(f"Image {image_id} is {fresh.status} by now")
-        fields: dict[str, Any] = {"status": "active", "upload": "", "node_id": ctx.node_id}
-        fields["updated_at"] = now
-        return [
-            check(fresh),
-            patch(Image, image_id, virtual_size=virtual_size, **fields),
-            insert(task),
-            _copy(ctx, image_id),
-        ], None
-
-    ctx.transact(plan)
-    return Reply(status=202)
-
-
-def _bring_staged(ctx: Context, image: Image, staged: Path) -> None:
-    """Fetch data that was staged through another node.
-
-    Raises:
-        Conflict: 409, no node has it.
-        Unavailable: 503, the node that has it does not answer.
-    """
-    nodes = [node for node in ctx.db.rows(NodeRow, id=image.node_id) if node.id != ctx.node_id]
-    if not nodes:
-        raise Conflict(f"The staged data of image {image.id} is missing: stage it again")
-    store = store_of(ctx)
-    part = store.part(image.id, f"{ctx.ids.hex()}.staged")
-    path = copy_data.staged_path(image.id)
-    try:
-        copy_data.fetch(ctx.data_port, image, nodes, path, part, lambda: False)
-        store.keep(part, staged)
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def _stored(image: Image, path: Path) -> Stored:
-    from node.plugins.image.format_rules import HEADER_BYTES, inspect
-
-    with path.open("rb") as file:
-        inspection = inspect(file.read(HEADER_BYTES))
-    return Stored(
-        size=image.size or 0,
-        checksum=image.checksum or "",
-        os_hash_value=image.os_hash_value or "",
-        inspection=inspection,
-    )
-
-
-def tasks(ctx: Context, image_id: str) -> dict[str, Any]:
-    """List the imports of an image."""
-    visible(ctx, image_id)
-    return {"tasks": [task_view(task) for task in ctx.db.rows(ImageTask, image_id=image_id)]}
-
-
-def info_import(_ctx: Context) -> dict[str, Any]:
-    """Say how images may be imported."""
-    description = "Import methods available."
-    return {
-        "import-methods": {"description": description, "type": "array", "value": ["glance-direct"]}
-    }
 
 
 def info_stores(_ctx: Context) -> dict[str, Any]:

@@ -1,28 +1,19 @@
 """Image data on this node's disk: streamed in with all hashes, never half there.
 
-Hard part: speed. MD5 and SHA-512 each take longer than the disk, so each runs in a thread of its own (hashing
-gives up the interpreter's lock) over buffers that the reader fills straight from the socket and that are used again,
-and the disk is written to all along. An upload goes to a file of its own that
-is locked while its worker lives; it becomes the image by a rename after it is durable.
+An upload goes to a file of its own that is locked while its worker lives; it becomes the image by a rename after it
+is durable.
 """
 
 import contextlib
-import ctypes
 import fcntl
-import hashlib
 import os
-import queue
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from node.plugins.image.format_rules import HEADER_BYTES, Inspection, inspect
-from node.sdk import BadRequest, DiskFull, Frozen, TooLarge
+from node.sdk import BadRequest, DiskFull, FileSink, Frozen, receive
 
-_BLOCK_BYTES = 2 << 20
-_BLOCKS = 6
-_WRITE_BACK_BYTES = 8 << 20
 _FULL_ERRNOS = (28, 122)  # ENOSPC, EDQUOT
 _MIN_FREE_BYTES = 64 << 20
 
@@ -73,7 +64,7 @@ class DataStore:
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         try:
             with self._locked(part) as descriptor:
-                return _pump(stream, descriptor, limit_bytes)
+                return _take(stream, descriptor, limit_bytes)
         except OSError as error:
             part.unlink(missing_ok=True)
             if error.errno in _FULL_ERRNOS:
@@ -115,6 +106,10 @@ class DataStore:
             os.close(descriptor)
         return False
 
+    def mark_used(self, image_id: str, now_us: int) -> None:
+        """Note that an image's file is in use here, so that it stays for a while."""
+        os.utime(self.path(image_id), (now_us / 1e6, now_us / 1e6))
+
     def set_aside(self, path: Path) -> None:
         """Move a file out of the way without erasing it."""
         quarantine = self.directory / "quarantine"
@@ -127,124 +122,18 @@ class DataStore:
             path.unlink(missing_ok=True)
 
 
-class _Block:
-    """A buffer that is free again when all who use it have let it go."""
-
-    def __init__(self, free: "queue.SimpleQueue[_Block]") -> None:
-        self.buffer = memoryview(bytearray(_BLOCK_BYTES))
-        self.data = self.buffer
-        self._free = free
-        self._users = 0
-        self._lock = threading.Lock()
-
-    def lend(self, size_bytes: int, users: int) -> memoryview:
-        self.data = self.buffer[:size_bytes]
-        self._users = users
-        return self.data
-
-    def let_go(self) -> None:
-        with self._lock:
-            self._users -= 1
-            last = self._users == 0
-        if last:
-            self._free.put(self)
-
-
-class _Blocks:
-    """The buffers of one upload: as many as it needs, up to a limit."""
-
-    def __init__(self) -> None:
-        self._free: queue.SimpleQueue[_Block] = queue.SimpleQueue()
-        self._made = 0
-
-    def take(self) -> _Block:
-        if self._free.empty() and self._made < _BLOCKS:
-            self._made += 1
-            return _Block(self._free)
-        return self._free.get()
-
-
-class _Hasher:
-    """One digest in a thread of its own."""
-
-    def __init__(self, name: str) -> None:
-        self._digest = hashlib.new(name, usedforsecurity=False)
-        self._blocks: queue.SimpleQueue[_Block | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._run, name=f"hash-{name}", daemon=True)
-        self._thread.start()
-
-    def _run(self) -> None:
-        while (block := self._blocks.get()) is not None:
-            self._digest.update(block.data)
-            block.let_go()
-
-    def update(self, block: _Block) -> None:
-        self._blocks.put(block)
-
-    def finish(self) -> str:
-        self._blocks.put(None)
-        self._thread.join()
-        return self._digest.hexdigest()
-
-
-class _WriteBack:
-    """Has a file written to the disk while it grows, so that little is left to wait for at its end.
-
-    `sync_file_range` starts the writing and goes on: an `fdatasync` now and then would wait for the file system's
-    journal each time. What goes wrong is told by the one `fdatasync` at the end.
-    """
-
-    _START = 2  # SYNC_FILE_RANGE_WRITE
-
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
-        self._begun = 0
-        self._call = ctypes.CDLL(None).sync_file_range
-        self._call.argtypes = (ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint)
-
-    def grown(self, size_bytes: int) -> None:
-        """Begin to write what is new, when it is enough."""
-        if size_bytes - self._begun >= _WRITE_BACK_BYTES:
-            self._call(self._descriptor, self._begun, size_bytes - self._begun, self._START)
-            self._begun = size_bytes
-
-
-def _pump(stream: Any, descriptor: int, limit_bytes: int) -> Stored:
-    blocks = _Blocks()
-    hashers = (_Hasher("md5"), _Hasher("sha512"))
-    write_back = _WriteBack(descriptor)
-    header = bytearray()
-    size = 0
-    try:
-        while got := _fill(stream, block := blocks.take()):
-            data = block.lend(got, len(hashers) + 1)
-            for hasher in hashers:
-                hasher.update(block)
-            size += got
-            if size > limit_bytes:
-                raise TooLarge(f"The image is larger than the limit of {limit_bytes} bytes.")
-            if len(header) < HEADER_BYTES:
-                header += data[: HEADER_BYTES - len(header)]
-            while data:
-                data = data[os.write(descriptor, data) :]
-            block.let_go()
-            write_back.grown(size)
-    finally:
-        digests = [hasher.finish() for hasher in hashers]
-    os.fdatasync(descriptor)
-    if size and _free_bytes(descriptor) < _MIN_FREE_BYTES:
-        raise DiskFull("There is not enough disk space to store the image.")
-    return Stored(
-        size=size, checksum=digests[0], os_hash_value=digests[1], inspection=inspect(bytes(header))
+def _take(stream: Any, descriptor: int, limit_bytes: int) -> Stored:
+    sink = FileSink(descriptor)
+    found = receive(
+        stream, sink, digests=("md5", "sha512"), limit_bytes=limit_bytes, head_bytes=HEADER_BYTES
     )
-
-
-def _fill(stream: Any, block: _Block) -> int:
-    """Read a buffer full, or what is left; return how much that was."""
-    got = 0
-    while got < _BLOCK_BYTES and (more := stream.readinto(block.buffer[got:])):
-        got += more
-    return got
+    sink.sync()
+    if found.size and _free_bytes(descriptor) < _MIN_FREE_BYTES:
+        raise DiskFull("There is not enough disk space to store the image.")
+    checksum, sha512 = found.digests
+    return Stored(
+        size=found.size, checksum=checksum, os_hash_value=sha512, inspection=inspect(found.head)
+    )
 
 
 def _free_bytes(descriptor: int) -> int:

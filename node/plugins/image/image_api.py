@@ -37,9 +37,21 @@ _MAX_IMAGES = 10_000
 
 def create(ctx: Context) -> Reply:
     """Register an image; its data comes later."""
-    if not isinstance(ctx.body, dict):
+    image, ops = new_image(ctx, ctx.body)
+    ctx.transact(lambda: (ops, None), refused=lambda refused: _exists(refused, image.id))
+    return Reply(status=201, body=image_view(image), headers=location(ctx, image))
+
+
+def new_image(ctx: Context, body: Any) -> tuple[Image, Sequence[AnyOp]]:
+    """Return the row of a new image, and the operations that make it.
+
+    Raises:
+        BadRequest: 400.
+        Forbidden: 403, for another project, or to be seen by all.
+    """
+    if not isinstance(body, dict):
         raise BadRequest("The request body must be a JSON object")
-    base, properties = split(ctx.body)
+    base, properties = split(body)
     check_formats(base.get("disk_format"), base.get("container_format"))
     owner = base.pop("owner", None) or ctx.project_id
     if owner != ctx.project_id and not ctx.allows("image:set_image_owner"):
@@ -54,12 +66,7 @@ def create(ctx: Context) -> Reply:
         created_at=now,
         updated_at=now,
     )
-
-    def plan() -> tuple[Sequence[AnyOp], None]:
-        return [insert(image), Count(f"quota:{owner}:images", 1, _MAX_IMAGES)], None
-
-    ctx.transact(plan, refused=lambda refused: _exists(refused, image.id))
-    return Reply(status=201, body=image_view(image), headers=location(ctx, image))
+    return image, [insert(image), Count(f"quota:{owner}:images", 1, _MAX_IMAGES)]
 
 
 def _exists(refused: Refused, image_id: str) -> Conflict | None:

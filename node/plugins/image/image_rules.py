@@ -34,6 +34,11 @@ def is_uuid(text: str) -> bool:
     return _UUID.fullmatch(text) is not None
 
 
+def is_reserved(name: str) -> bool:
+    """Return whether a property is the service's own."""
+    return name in RESERVED or name.startswith("os_glance")
+
+
 def check_base(name: str, value: Any) -> Any:
     """Return the value of a base property (one of `BASE`) as it is stored.
 
@@ -89,7 +94,7 @@ def check_property(name: str, value: Any) -> str:
     """
     if name in READ_ONLY:
         raise Forbidden(f"Attribute '{name}' is read-only.")
-    if name in RESERVED:
+    if is_reserved(name):
         raise Forbidden(f"Attribute '{name}' is reserved.")
     if not name or len(name) > 255:
         raise BadRequest("The name of a property has 1 to 255 characters")

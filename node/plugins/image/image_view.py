@@ -6,6 +6,8 @@ from node.plugins.image.tables import Image, ImageMember, ImageTask
 from node.sdk import Context, iso_utc
 
 STORE = "local"
+ENDED = ("success", "failure")
+_KEPT_US = 48 * 3600 * 1_000_000
 
 
 def image_view(image: Image) -> dict[str, Any]:
@@ -37,6 +39,10 @@ def image_view(image: Image) -> dict[str, Any]:
     }
     if image.status in ("active", "deactivated"):
         view["stores"] = STORE
+    if image.status == "importing":
+        view["os_glance_importing_to_stores"] = STORE
+    if image.failed_import:
+        view["os_glance_failed_import"] = STORE
     return view
 
 
@@ -54,20 +60,24 @@ def member_view(member: ImageMember) -> dict[str, Any]:
 
 def task_view(task: ImageTask) -> dict[str, Any]:
     """Return the JSON object of an import's task."""
+    asked = {"image_id": task.image_id, "import_req": {"method": {"name": task.method}}}
+    if task.uri:
+        asked["import_req"]["method"]["uri"] = task.uri  # type: ignore[index]
+    done = task.type == "import" and task.status == "success"
     return {
         "id": task.id,
-        "type": "api_image_import",
+        "type": task.type,
         "status": task.status,
         "owner": task.project_id,
         "user_id": task.user_id,
         "image_id": task.image_id,
         "request_id": task.request_id,
         "message": task.message,
-        "input": {"image_id": task.image_id, "import_req": {"method": {"name": task.method}}},
-        "result": None,
+        "input": task.input or asked,
+        "result": {"image_id": task.image_id} if done else None,
         "created_at": iso_utc(task.created_at),
         "updated_at": iso_utc(task.updated_at),
-        "expires_at": None,
+        "expires_at": iso_utc(task.updated_at + _KEPT_US) if task.status in ENDED else None,
         "self": f"/v2/tasks/{task.id}",
         "schema": "/v2/schemas/task",
     }
@@ -77,5 +87,5 @@ def location(ctx: Context, image: Image) -> dict[str, str]:
     """Return the headers of a new image."""
     return {
         "Location": ctx.url(f"/v2/images/{image.id}"),
-        "OpenStack-image-import-methods": "glance-direct",
+        "OpenStack-image-import-methods": "glance-direct,web-download",
     }

@@ -33,14 +33,7 @@ def store(control: Control, image_id: str, path: Path, disk_format: str) -> None
         stored = data.receive(source, part, limit_bytes)
     virtual_size = verify(stored, disk_format)
     data.keep(part, data.path(image_id))
-    now = control.clock.now_us()
-    own = ImageCopy(
-        id=f"{image_id}/{control.node_id}",
-        image_id=image_id,
-        node_id=control.node_id,
-        created_at=now,
-        updated_at=now,
-    )
+    own = own_copy(control, image_id)
     facts = {
         "status": "active",
         "upload": "",
@@ -51,6 +44,18 @@ def store(control: Control, image_id: str, path: Path, disk_format: str) -> None
         "os_hash_value": stored.os_hash_value,
     }
     _change(control, image_id, ("saving",), facts, (put(own),))
+
+
+def own_copy(control: Control, image_id: str) -> ImageCopy:
+    """Return the row that says that this node has an image's data."""
+    now = control.clock.now_us()
+    return ImageCopy(
+        id=f"{image_id}/{control.node_id}",
+        image_id=image_id,
+        node_id=control.node_id,
+        created_at=now,
+        updated_at=now,
+    )
 
 
 def drop(control: Control, image_id: str, statuses: tuple[str, ...]) -> None:

@@ -9,11 +9,11 @@ from typing import Any
 from node.plugins.image.image_rules import (
     BASE,
     READ_ONLY,
-    RESERVED,
     check_base,
     check_formats,
     check_property,
     check_property_count,
+    is_reserved,
 )
 from node.plugins.image.tables import Image
 from node.sdk import BadRequest, Conflict, Forbidden, Frozen
@@ -93,7 +93,7 @@ def apply(image: Image, changes: Sequence[Change]) -> dict[str, Any]:
     for change in changes:
         if change.name in READ_ONLY or change.name == "id":
             raise Forbidden(f"Attribute '{change.name}' is read-only.")
-        if change.name in RESERVED:
+        if is_reserved(change.name):
             raise Forbidden(f"Attribute '{change.name}' is reserved.")
         if change.name in BASE:
             fields[change.name] = _base(image, change)

@@ -28,4 +28,8 @@ POLICIES = {
     "image:get_members": "role:admin or (role:reader and (project_id:%(project_id)s or project_id:%(member_id)s))",
     "image:modify_member": "role:admin or (role:member and project_id:%(member_id)s)",
     "image:get_tasks": "role:admin or role:reader",
+    "image:tasks_api_access": "role:admin",
+    "metadef:get": "role:admin or role:reader",
+    "metadef:get_namespace": "role:admin or (role:reader and (project_id:%(project_id)s or 'public':%(visibility)s))",
+    "metadef:modify": "role:admin",
 }

@@ -12,3 +12,7 @@ class ImageSection(Frozen):
     """On how many nodes an image's data is kept, where there are as many."""
     cache_hours: int = 24
     """How long a node that needed an image keeps a copy beyond these."""
+    import_ports: str = "80,443"
+    """Ports of URLs that images may be imported from, separated by commas; empty: all."""
+    import_private: bool = False
+    """Import from addresses of this node itself and of its links (127.0.0.0/8, 169.254.0.0/16 and their like) too."""

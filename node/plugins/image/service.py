@@ -6,9 +6,12 @@ from node.plugins.image import (
     copy_api,
     data_api,
     image_api,
+    import_api,
     list_api,
     member_api,
+    metadef_routes,
     schema_api,
+    task_api,
 )
 from node.plugins.image.faults import fault
 from node.plugins.image.policies import POLICIES
@@ -23,7 +26,7 @@ ROUTES = (
     Route(method="GET", path="/versions", handler=schema_api.versions_plain, policy="public"),
     Route(method="GET", path=_V2, handler=schema_api.versions_plain, policy="public"),
     Route(method="GET", path="/v2/schemas/{schema}", handler=schema_api.schema, policy="any"),
-    Route(method="GET", path="/v2/info/import", handler=data_api.info_import, policy="any"),
+    Route(method="GET", path="/v2/info/import", handler=import_api.info_import, policy="any"),
     Route(method="GET", path="/v2/info/stores", handler=data_api.info_stores, policy="any"),
     Route(
         method="POST",
@@ -57,12 +60,12 @@ ROUTES = (
     Route(
         method="POST",
         path=f"{_IMAGE}/import",
-        handler=data_api.import_image,
+        handler=import_api.import_image,
         policy="any",
         status=202,
         body=Any,
     ),
-    Route(method="GET", path=f"{_IMAGE}/tasks", handler=data_api.tasks, policy="image:get_tasks"),
+    Route(method="GET", path=f"{_IMAGE}/tasks", handler=import_api.tasks, policy="image:get_tasks"),
     Route(
         method="POST",
         path=f"{_IMAGE}/actions/deactivate",
@@ -96,6 +99,21 @@ ROUTES = (
     Route(method="GET", path=_MEMBER, handler=member_api.show, policy="any"),
     Route(method="PUT", path=_MEMBER, handler=member_api.update, policy="any", body=Any),
     Route(method="DELETE", path=_MEMBER, handler=member_api.remove, policy="any", status=204),
+    Route(method="GET", path="/v2/tasks", handler=task_api.index, policy="image:tasks_api_access"),
+    Route(
+        method="POST",
+        path="/v2/tasks",
+        handler=task_api.create,
+        policy="image:tasks_api_access",
+        status=201,
+        body=Any,
+    ),
+    Route(
+        method="GET",
+        path="/v2/tasks/{task_id}",
+        handler=task_api.show,
+        policy="image:tasks_api_access",
+    ),
     Route(
         method="GET",
         path="/v2/copies/{image_id}",
@@ -117,8 +135,9 @@ SERVICE = Service(
     type="image",
     path="/image",
     endpoint="/image",
-    routes=ROUTES,
+    routes=(*ROUTES, *metadef_routes.ROUTES),
     fault=fault,
+    unslashed=("/v2/images",),
     policies=POLICIES,
     description="Image service",
 )

@@ -1,7 +1,6 @@
 """The images of this cloud as other plugins see them."""
 
 from node.plugins.image import copy_rules, local_data
-from node.plugins.image.copy_sync import ImageCopySync, mark_used
 from node.plugins.image.data_store import DataStore
 from node.plugins.image.tables import Image, ImageCopy, ImageMember
 from node.sdk import (
@@ -53,7 +52,7 @@ class StoredImages:
         path = store.path(image_id)
         if not path.exists():
             raise _sent_for(control, store, image)
-        mark_used(store, image_id, control.clock.now_us())
+        store.mark_used(image_id, control.clock.now_us())
         return ImageSource(
             path=path,
             disk_format=image.disk_format or "raw",
@@ -78,6 +77,8 @@ def _sent_for(control: Control, store: DataStore, image: Image) -> NotFound | Un
     nodes = copy_rules.sources(image.id, control.db.rows(NodeRow), copies, control.node_id)
     if not nodes:
         return NotFound(f"No node that holds the data of image {image.id} is up")
+    from node.plugins.image.copy_sync import ImageCopySync
+
     store.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     store.wanted(image.id).touch()
     control.wake(ImageCopySync.name, image.id)

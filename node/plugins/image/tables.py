@@ -6,6 +6,8 @@ nodes fetch copies. An ImageCopy row says that a node holds a whole, verified co
 node that is down meanwhile does it when it is back.
 """
 
+from typing import Any
+
 from node.sdk import Resource, Row, Table
 
 
@@ -41,7 +43,9 @@ class Image(Resource, kw_only=True):
     os_hash_value: str | None = None
     """SHA-512, hexadecimal."""
     upload: str = ""
-    """Name of the upload that may finish this image; another one has lost."""
+    """Name of the upload, or id of the task, that may finish this image; another one has lost."""
+    failed_import: bool = False
+    """Whether the last import failed."""
 
 
 class ImageCopy(Row, kw_only=True):
@@ -65,9 +69,9 @@ class ImageMember(Row, kw_only=True):
 
 
 class ImageTask(Row, kw_only=True):
-    """One import of an image."""
+    """One import of an image. One of a URL is done by the node in the image's `node_id`, which then writes `status`."""
 
-    __table__ = Table(name="image_tasks", indexes=(("image_id",),))
+    __table__ = Table(name="image_tasks", indexes=(("image_id",), ("status",)))
 
     image_id: str
     project_id: str
@@ -77,3 +81,30 @@ class ImageTask(Row, kw_only=True):
     """pending, processing, success or failure."""
     message: str = ""
     method: str = "glance-direct"
+    uri: str = ""
+    """Where a web-download comes from."""
+    type: str = "api_image_import"
+    """api_image_import; or import, of the tasks API, whose image goes again when it fails."""
+    input: dict[str, Any] = {}
+    """What was asked of the tasks API."""
+
+
+class MetadefNamespace(Row, kw_only=True):
+    """Metadata definitions of one subject, with all that is in it. `id` is the namespace's name."""
+
+    __table__ = Table(name="metadef_namespaces", indexes=(("owner",),))
+
+    owner: str = ""
+    display_name: str | None = None
+    description: str | None = None
+    visibility: str = "private"
+    """public or private."""
+    protected: bool = False
+    properties: dict[str, dict[str, Any]] = {}
+    """Definitions by name, as they are shown."""
+    objects: dict[str, dict[str, Any]] = {}
+    """By name: description, required, properties, created_at, updated_at (µs)."""
+    tags: dict[str, dict[str, int]] = {}
+    """By name: created_at, updated_at."""
+    resource_types: dict[str, dict[str, Any]] = {}
+    """By name: prefix, properties_target, created_at, updated_at."""

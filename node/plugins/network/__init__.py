@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 
 from node.plugins.network import server_ports
 from node.plugins.network.section import NetworkSection
-from node.plugins.network.service import SERVICE
 from node.plugins.network.tables import ROW_TYPES
 from node.sdk import (
     AnyOp,
@@ -30,7 +29,9 @@ def row_types() -> Sequence[type[Row]]:
 
 @hookimpl
 def services() -> Sequence[Service]:
-    """Return Neutron v2.0."""
+    """Return Neutron v2.0; the core never loads it."""
+    from node.plugins.network.service import SERVICE
+
     return (SERVICE,)
 
 

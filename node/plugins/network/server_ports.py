@@ -69,7 +69,8 @@ def automatic(ctx: Context, project_id: str) -> tuple[PortWish, ...]:
     """
     usable = [n for n in ctx.db.rows(Network, project_id=project_id) if not n.external]
     known = {network.id for network in usable}
-    usable += [n for n in ctx.db.rows(Network, shared=True) if n.id not in known and not n.external]
+    others = offered(ctx.db, "network", project_id) - known
+    usable += [n for n in ctx.db.rows(Network, id=sorted(others)) if not n.external]
     usable = [network for network in usable if network.subnet_ids]
     if len(usable) > 1:
         raise Conflict(

@@ -29,6 +29,8 @@ DHCP = "network:dhcp"
 COMPUTE_PREFIX = "compute:"
 
 METADATA_ADDRESS = "169.254.169.254"
+METADATA_ADDRESS6 = "fe80::a9fe:a9fe"
+"""On every network that has DHCP; guests name their link with it: `[fe80::a9fe:a9fe%eth0]`."""
 
 
 def tap_name(port_id: str) -> str:
@@ -339,6 +341,16 @@ class NetworkQuota(Row, kw_only=True):
     """By resource (`port`, `network`, ...); -1: no limit."""
 
 
+class AutoTopology(Row, kw_only=True):
+    """The network and the router that were made for a project. `id` is the project's."""
+
+    __table__ = Table(name="auto_topologies")
+
+    network_id: str
+    router_id: str
+    subnet_ids: list[str] = []
+
+
 ROW_TYPES: tuple[type[Row], ...] = (
     Network,
     Segment,
@@ -354,4 +366,5 @@ ROW_TYPES: tuple[type[Row], ...] = (
     SecurityGroupMember,
     RbacPolicy,
     NetworkQuota,
+    AutoTopology,
 )

@@ -2,8 +2,7 @@
 
 import socket
 
-import pyroute2
-
+from node.plugins.network.drivers.netlink import open_socket
 from node.plugins.network.gateway_rules import PUBLIC_FACT
 from node.plugins.network.section import NetworkSection
 from node.sdk import Control, NodeRow
@@ -26,7 +25,7 @@ def facts(control: Control) -> dict[str, str]:
 
 def link_mtu(address: str) -> int:
     """Return the MTU of the link that has an address; 0 where none has it."""
-    with pyroute2.IPRoute() as netlink:  # type: ignore[no-untyped-call, attr-defined]
+    with open_socket() as netlink:
         for held in netlink.get_addr():
             if (held.get_attr("IFA_LOCAL") or held.get_attr("IFA_ADDRESS")) == address:
                 link = next(iter(netlink.get_links(held["index"])))

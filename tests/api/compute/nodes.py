@@ -76,14 +76,15 @@ class ComputeNode:
             builder,
             self.files,
             section,
-            control.clock,
             lambda: "qemu",
             snapshots,
             volumes,
+            control,
         )
         interfaces = ServerInterfaces(self.hypervisor, builder, self.files)
         self.sync = ServerSync(control, self.hypervisor, self.files, jobs, interfaces, volumes)
         self.sync.start()
+        member.reconcilers[self.sync.name] = self.sync
 
     def running(self) -> set[str]:
         """Return the servers whose guests run here."""

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from node.plugins import block, compute
+from node.plugins import image as image_plugin
 from node.plugins.block.tables import Volume, VolumeAttachment
 from node.plugins.compute.hypervisor_config import HypervisorSection
 from node.plugins.compute.server_build import ServerBuilder
@@ -33,9 +34,9 @@ NEW = {"OpenStack-API-Version": "compute 2.79"}
 class World:
     """A node that runs servers on a hypervisor in memory, with volumes of the driver of tests."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, images: Any = None) -> None:
         text = f"[node]\nname = testnode\nstate_dir = {directory}\n[block]\ndriver = memory\n"
-        plugins = [compute, block, FakeNetwork(), FileImages(directory)]
+        plugins = [compute, block, FakeNetwork(), images or FileImages(directory)]
         self.cloud = Cloud(directory, plugins, config_text=text)
         flavor = Flavor(id="1", name="m1.tiny", memory_mib=64, vcpus=1, disk_gib=1, created_at=1)
         zero = Flavor(id="0", name="zero", memory_mib=64, vcpus=1, disk_gib=0, created_at=2)
@@ -51,10 +52,10 @@ class World:
             builder,
             files,
             section,
-            control.clock,
             lambda: "qemu",
             ServerSnapshots(control, self.hypervisor),
             volumes,
+            control,
         )
         interfaces = ServerInterfaces(self.hypervisor, builder, files)
         self.sync = ServerSync(control, self.hypervisor, files, jobs, interfaces, volumes)
@@ -209,7 +210,8 @@ def test_a_server_boots_from_a_volume_that_stays(world: World) -> None:
             {
                 "imageRef": IMAGE,
                 "block_device_mapping_v2": [
-                    {"boot_index": 0, "source_type": "blank", "destination_type": "volume", "volume_size": 1}
+                    {"boot_index": 0, "source_type": "image", "uuid": IMAGE},
+                    {"boot_index": 0, "source_type": "blank", "destination_type": "volume", "volume_size": 1},
                 ],
             },
             "Boot sequence",
@@ -307,3 +309,47 @@ def test_two_servers_share_a_volume_that_may_be_shared(world: World) -> None:
     world.settle()
     assert world.status(volume) == "available"
     assert volume not in driver.connected
+
+
+def test_novas_old_view_of_volumes_and_snapshots(world: World) -> None:
+    old = "/compute/v2.1"
+    made = world.call("POST", f"{old}/os-volumes", {"volume": {"size": 1, "display_name": "v"}})
+    volume = check(made, "volumes", "create_get_volume")["volume"]["id"]
+    world.settle()
+    check(world.call("GET", f"{old}/os-volumes/{volume}"), "volumes", "create_get_volume")
+    check(world.call("GET", f"{old}/os-volumes"), "volumes", "list_volumes")
+    made = world.call("POST", f"{old}/os-snapshots", {"snapshot": {"volume_id": volume}})
+    taken = check(made, "snapshots", "create_get_snapshot")["snapshot"]["id"]
+    world.settle()
+    check(world.call("GET", f"{old}/os-snapshots/detail"), "snapshots", "list_snapshots")
+    assert world.call("GET", f"{old}/os-snapshots/{taken}").json["snapshot"]["status"] == "available"
+    check(world.call("DELETE", f"{old}/os-snapshots/{taken}"), "snapshots", "delete_snapshot")
+    world.settle()
+    check(world.call("DELETE", f"{old}/os-volumes/{volume}"), "volumes", "delete_volume")
+    world.settle()
+    assert world.call("GET", f"{old}/os-volumes/{volume}").status == 404
+    late = {"OpenStack-API-Version": "compute 2.36"}
+    assert world.call("GET", f"{old}/os-volumes", headers=late).status == 404
+
+
+def test_an_image_of_a_server_with_volumes_names_their_snapshots(tmp_path: Path) -> None:
+    world = World(tmp_path, images=image_plugin)
+    data = {"name": "i", "disk_format": "raw", "container_format": "bare"}
+    image = world.call("POST", "/image/v2/images", data).json["id"]
+    octets = {"Content-Type": "application/octet-stream"}
+    path = f"/image/v2/images/{image}/file"
+    sent = world.cloud.put(path, body=bytes(4096), token=world.token, headers=octets)
+    assert sent.status == 204
+    mapping = {"boot_index": 0, "source_type": "image", "destination_type": "volume", "uuid": image}
+    server = world.server(flavorRef="0", block_device_mapping_v2=[{**mapping, "volume_size": 1}])
+    made = world.call("POST", f"{SERVERS}/{server}/action", {"createImage": {"name": "copy"}})
+    assert made.status == 202, made.body
+    world.settle()
+    copy = made.headers["location"].rpartition("/")[2]
+    shown = world.call("GET", f"/image/v2/images/{copy}").json
+    assert (shown["status"], shown["size"]) == ("active", 0)
+    again = world.server(flavorRef="0", imageRef=copy)
+    volumes = world.shown(again)["os-extended-volumes:volumes_attached"]
+    assert world.status(volumes[0]["id"]) == "in-use"
+    assert world.shown(again)["image"] == ""
+    world.cloud.machine.close()

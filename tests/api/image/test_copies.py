@@ -1,6 +1,7 @@
 """Image data on several nodes: copies, downloads through any of them, nodes that die, deletion everywhere."""
 
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,8 @@ class World:
 
     def __init__(self, directory: Path) -> None:
         self.cloud = Cloud(directory, [image_plugin])
+        # files have the machine's times
+        self.cloud.clock.advance(time.time() - self.cloud.clock.now_us() / 1e6)
         self.network = MemberNetwork(self.cloud)
         self.nodes = [self.network.add(name) for name in NODES]
         self.token = self.cloud.token()
@@ -45,6 +48,9 @@ class World:
         path = f"/image/v2/images/{image_id}/file"
         answer = (through or self.nodes[0]).put(path, body=DATA, token=self.token, headers=OCTETS)
         assert answer.status == 204, answer.body
+        now = self.cloud.clock.now_us() / 1e6  # files have the real time, which is not this world's
+        for path in self.cloud.directory.glob(f"*/images/{image_id}.data"):
+            os.utime(path, (now, now))
         return image_id
 
     def download(self, node: Member, image_id: str, **headers: str) -> Any:

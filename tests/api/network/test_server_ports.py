@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from node.api.context import Context
+from node.api.context import Context, Kept
 from node.api.policy import collect
 from node.data_port import NoDataPort
 from node.errors import BadRequest, Conflict, NodeError, NotFound
@@ -36,6 +36,7 @@ def ctx(cloud: Cloud) -> Context:
         plain=False,
         node_id="node-1",
         data_port=NoDataPort(),
+        kept=Kept(),
     )
     made.token_or_none = cloud.host.hook.token_verify(db=cloud.db, token=text, now_us=0)
     return made

@@ -84,6 +84,14 @@ def echo(ctx: Context, rest: str) -> Mapping[str, Any]:
     return {"raw": ctx.raw_path, "path": ctx.path, "rest": rest}
 
 
+def tagged(_ctx: Context, rest: str) -> Mapping[str, Any]:
+    return {"tags of": rest}
+
+
+def door(ctx: Context) -> Mapping[str, Any]:
+    return {"who": ctx.token_or_none.user_id if ctx.token_or_none else "nobody"}
+
+
 def header(ctx: Context) -> Reply:
     wanted = ctx.param("value", "") or ""
     return Reply(body={}, headers={"X-Echo": wanted, "Location": wanted})
@@ -156,6 +164,8 @@ ROUTES = (
     Route(method="POST", path=f"{ID}/action", handler=pull, policy="any", action="pull", since="1.3"),
     Route(method="POST", path="/v1/owned", handler=owned, policy="gadget:own", body=dict[str, Any], target=owner),
     Route(method="GET", path="/v1/echo/{rest:path}", handler=echo, policy="any"),
+    Route(method="GET", path="/v1/echo/{rest:path}", handler=tagged, policy="any", select="tagging"),
+    Route(method="OPTIONS", path="/v1/door", handler=door, policy="own"),
     Route(method="GET", path="/v1/header", handler=header, policy="any"),
     Route(method="GET", path="/v1/blob", handler=blob, policy="any"),
     Route(method="GET", path="/v1/file", handler=sent_file, policy="any"),

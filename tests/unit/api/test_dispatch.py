@@ -224,6 +224,35 @@ def test_a_raw_path_is_given_undecoded(cloud: Cloud) -> None:
     assert answer.json["rest"] == "a/b c"
 
 
+@pytest.mark.parametrize(
+    ("sent", "name"),
+    [
+        ("a", "a"),
+        ("a/", "a/"),
+        ("a//b", "a//b"),
+        ("/a", "/a"),
+        ("a%2Fb/", "a/b/"),
+        ("%C3%A4?x=/y", "ä"),
+        ("a/.././b", "a/.././b"),
+    ],
+)
+def test_the_rest_of_a_path_is_what_was_sent(cloud: Cloud, sent: str, name: str) -> None:
+    assert cloud.get(f"/gadget/v1/echo/{sent}", token=cloud.token()).json["rest"] == name
+
+
+def test_a_query_parameter_selects_a_route(cloud: Cloud) -> None:
+    token = cloud.token()
+    assert cloud.get("/gadget/v1/echo/a/b?tagging", token=token).json == {"tags of": "a/b"}
+    assert cloud.get("/gadget/v1/echo/a/b?tagging=&x=1", token=token).json == {"tags of": "a/b"}
+    assert cloud.get("/gadget/v1/echo/a/b?other", token=token).json["rest"] == "a/b"
+
+
+def test_an_endpoint_that_decides_for_itself_still_takes_no_wrong_token(cloud: Cloud) -> None:
+    assert cloud.request("OPTIONS", "/gadget/v1/door").json == {"who": "nobody"}
+    assert cloud.request("OPTIONS", "/gadget/v1/door", token=cloud.token()).json == {"who": "user-1"}
+    assert cloud.request("OPTIONS", "/gadget/v1/door", token="wrong").status == 401
+
+
 def backend(cloud: Cloud, policies: dict[str, str]) -> Backend:
     return Backend(
         readers=cloud._readers, proposer=cloud.proposer, policies=collect([policies], ""),

@@ -53,6 +53,15 @@ def test_nothing_heavy_is_imported_to_start() -> None:
     assert heavy & set(done.stdout.split()) == set()
 
 
+def test_the_supervisor_loads_next_to_nothing() -> None:
+    # It lives as long as the node: what it loads once, it keeps.
+    code = "import sys; before = {*sys.modules}; import node.supervisor; print(*{*sys.modules} - before)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=REPO, capture_output=True, text=True, check=True
+    )
+    assert len(done.stdout.split()) < 25, done.stdout
+
+
 def test_it_starts_in_a_moment() -> None:
     # Processor time, and the best of five: other work on the machine must not decide.
     times = []

@@ -247,6 +247,7 @@ from tests.unit.cluster.catching_up import Thing
 reader = Reader(Path(sys.argv[1]))
 seen = 0
 while not Path(sys.argv[2]).exists():
+    reader.data_version()  # must not take the locks from SQLite
     with reader.snapshot():
         rows = reader.rows(Thing)
         kinds = {row.id[:5] for row in rows}

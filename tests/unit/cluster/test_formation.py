@@ -7,7 +7,10 @@ from pathlib import Path
 import pytest
 
 from node.cluster.address_book import Sighting
+from node.cluster.ballot import ALONE_S, Ballot, Prepare
 from node.cluster.formation import Formation
+from node.cluster.join_messages import Refusal
+from node.cluster.proof import Claim
 from node.cluster.tables import (
     CLUSTER,
     MAX_REQUESTS,
@@ -92,6 +95,54 @@ def test_three_fresh_nodes_found_one_cluster(site: Site) -> None:
     stored = founders[0].rows.db.get(JoinToken, token.token_id)
     assert stored is not None
     assert stored.joined == 2
+
+
+def test_machines_beyond_the_named_founders_make_no_second_cluster_however_many(site: Site) -> None:
+    """With a number instead of names each of these two halves would found one, as soon as it is complete."""
+    named, others = [f"n{number}" for number in range(3)], [f"m{number}" for number in range(3)]
+    token = make(IDS, names=named)
+    halves = [[site.add(name, token=token) for name in half] for half in (named, others)]
+    for half in halves:  # split from the first moment on
+        for machine in half:
+            for other in half:
+                machine.book.see(sighting(other))
+    for machine in (*halves[0], *halves[1]):
+        machine.begin()
+    memberships = [machine.wait() for machine in halves[0]]
+    assert sum(got.is_founder for got in memberships) == 1
+    time.sleep(ALONE_S + 1)
+    for machine in halves[1]:
+        assert machine.thread.is_alive()
+        assert machine.formation is not None
+        [(name, is_well, detail), *_] = machine.formation.status()
+        assert (name, is_well) == ("cluster", False)
+        assert "its founders are n0, n1, n2" in detail
+        machine.book.see(sighting(halves[0][0]))
+        machine.book.see(sighting(halves[0][1]))
+        machine.book.see(sighting(halves[0][2]))
+    memberships = [machine.wait() for machine in halves[1]]
+    assert not any(got.is_founder for got in memberships)
+    assert len({machine.trust.ca_pem for half in halves for machine in half}) == 1
+
+
+def test_nodes_without_a_voice_are_neither_counted_nor_heard(site: Site) -> None:
+    """One founder of three and two machines that are none: together they are no majority, whatever they say."""
+    token = make(IDS, names=["n0", "n1", "n2"])
+    three = [site.add(name, token=token) for name in ("n0", "m0", "m1")]
+    for machine in three:
+        for other in three:
+            machine.book.see(sighting(other))
+    for machine in three:
+        machine.begin()
+    until(lambda: len(three[0].book.candidates()) >= 3)
+    time.sleep(ALONE_S + 1)
+    assert all(machine.thread.is_alive() for machine in three)
+    assert three[0].formation is not None
+    [(_name, _is_well, detail), *_] = three[0].formation.status()
+    assert "2 of 3 nodes that found it; met 1 with this one" in detail
+    claim = Claim(node_id="x", name="m0", public_key=b"")
+    heard = three[0].formation._answer(claim, Prepare(ballot=Ballot(9, "x")))
+    assert isinstance(heard, Refusal)
 
 
 def sighting(machine: Machine) -> Sighting:

@@ -1,5 +1,6 @@
 """Elections, learners, voters, reads and snapshots among nodes whose messages the test delivers."""
 
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 from node.cluster.catchup import LogStart
 from node.cluster.changes import VoterChanges
 from node.cluster.compaction import finish_install
+from node.cluster.journal import JournalFull
 from node.cluster.library import Diverged
 from node.cluster.messages import decode
 from node.cluster.wire import LENGTH
@@ -498,3 +500,31 @@ def test_a_log_start_is_known_for_what_the_log_holds_only(three: HandCluster) ->
     found = journal.log_start(journal.last_index)
     assert isinstance(found, LogStart)
     assert (found.index, found.term) == (journal.last_index, 1)
+
+
+def test_a_full_disk_stops_no_node_and_promises_nothing(three: HandCluster) -> None:
+    """The term moves on while one node cannot write it down: it lives, votes for nobody, and follows."""
+    full = sqlite3.OperationalError("database or disk is full")
+    full.sqlite_errorcode = sqlite3.SQLITE_FULL
+    leader, other = three.nodes["a"], three.nodes["b"]
+    write, term = leader.journal._write, leader.raft.term
+
+    def refuse() -> None:
+        raise full
+
+    leader.journal._write = refuse  # type: ignore[method-assign]
+    three.sent.clear()
+    vote = {"type": "request_vote", "term": term + 1, "last_log_term": term, "last_log_index": 99}
+    assert leader.wire.receiver is not None
+    leader.wire.receiver.received("b", vote)
+    assert (leader.raft.role, leader.raft.term) == ("follower", term + 1)
+    assert [decode(data)["type"] for source, _, data in three.sent if source == "a"] == []
+    leader.wire.receiver.received("b", {**vote, "last_log_index": 0, "last_log_term": 0})
+    with pytest.raises(JournalFull):
+        leader.raft.step()
+    leader.journal._write = write  # type: ignore[method-assign]
+    assert three.elect("b").raft.leads_surely
+    other.write("x")
+    three.run()
+    assert orders(three) == [["x"]] * 3
+    assert three.stop("a").journal.getCurrentTerm() == other.raft.term

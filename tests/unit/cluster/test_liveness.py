@@ -1,5 +1,6 @@
 """Leases of several nodes over one store: who is called down, who comes back, who grants."""
 
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -181,3 +182,17 @@ def test_an_answer_that_got_lost_is_asked_for_again(
     assert len({bytes(txn) for txn in lost}) < 3  # the same bytes again
     site.cut.clear()
     eventually(site.nodes["c"].is_valid, "c is back")
+
+
+def test_a_store_that_fails_for_a_moment_costs_the_lease_and_no_more(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leader = site.nodes["a"]
+
+    def broken() -> Reader:
+        raise sqlite3.DatabaseError("database disk image is malformed")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(leader, "_db", broken)
+        eventually(lambda: not leader.is_valid(), "the leader has lost its lease")
+    eventually(lambda: all(n.is_valid() for n in site.nodes.values()), "all have one again")

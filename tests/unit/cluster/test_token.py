@@ -27,6 +27,26 @@ def test_a_token_survives_its_text_and_the_ways_that_people_copy() -> None:
     assert not make(IDS, founders=1).is_expired(NOW)
 
 
+def test_a_token_may_name_its_founders() -> None:
+    names = ("edge-1", "büro", "x" * 255)
+    token = make(IDS, names=names)
+    assert parse(token.text) == token
+    assert (token.founders, token.names) == (3, names)
+    assert [token.has_voice(name) for name in ("edge-1", "edge-2", "")] == [True, False, False]
+    assert make(IDS, founders=3).has_voice("anyone")
+    assert not make(IDS, cluster_id=IDS.uuid()).has_voice("anyone")
+    for bad in (["a", "a"], [""], ["a\0b"], [f"n{n}" for n in range(32)], ["y" * 256]):
+        with pytest.raises(BadRequest):
+            make(IDS, names=bad)
+    text = token.text
+    for short in (text[:-1], text[:-9], text[:130], text[:110]):
+        with pytest.raises(BadRequest, match=r"not whole|wrong character"):
+            parse(short)
+    at = len(PREFIX) + 120
+    with pytest.raises(BadRequest, match="wrong character"):
+        parse(text[:at] + ("A" if text[at] != "A" else "B") + text[at + 1 :])
+
+
 def test_nothing_printed_shows_the_secret() -> None:
     token = make(IDS, founders=1)
     for shown in (repr(token), str(token), f"{[token]}"):

@@ -8,7 +8,8 @@ import pytest
 from cryptography import x509
 
 from node.cluster.authority import Authority, common_name, issued_by, pem, spki_of
-from node.cluster.trust import Trust, api_names, await_server_files, ensure, server_files
+from node.cluster.server_files import await_server_files, server_files
+from node.cluster.trust import Trust, api_names, ensure
 from node.config import ApiSection, ClusterSection, Config, NodeSection
 from node.errors import Conflict, Unavailable
 from node.testing.clock import FakeClock

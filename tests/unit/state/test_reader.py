@@ -204,17 +204,54 @@ def test_changes_are_told_by_table_and_id(tmp_path: Path) -> None:
 
 def test_a_reader_cannot_write(store: Store) -> None:
     with pytest.raises(Exception, match=r"readonly|query_only"):
-        store.reader._db.execute("DELETE FROM ports")
+        store.reader._run("DELETE FROM ports", ())
 
 
-def test_each_thread_has_a_reader_of_its_own(store: Store) -> None:
+def test_threads_share_a_reader_and_few_connections(store: Store) -> None:
     readers = Readers(store.machine.path)
     mine, others = readers.reader(), []
-    thread = threading.Thread(target=lambda: others.append(readers.reader()))
-    thread.start()
-    thread.join()
-    assert readers.reader() is mine
-    assert others[0] is not mine
+    together = threading.Barrier(12)
+
+    def look() -> None:
+        reader = readers.reader()
+        with reader.snapshot():
+            together.wait(30)
+            others.append((reader, reader.count(Port)))
+
+    threads = [threading.Thread(target=look) for _ in range(12)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert others == [(mine, 6)] * 12
+    assert len(mine._idle) == 4
+
+
+def test_a_snapshot_is_its_threads_alone(store: Store) -> None:
+    with store.reader.snapshot():
+        moment = store.reader.data_version()
+        assert store.reader.in_snapshot
+        seen: list[tuple[bool, int, int]] = []
+
+        def other() -> None:
+            store.commit(insert(Port(id="new")))
+            reader = store.reader
+            seen.append((reader.in_snapshot, reader.count(Port), reader.data_version()))
+
+        thread = threading.Thread(target=other)
+        thread.start()
+        thread.join()
+        assert store.reader.count(Port) == 6
+        assert store.reader.data_version() == moment
+    assert seen == [(False, 7, store.reader.data_version())]
+    assert store.reader.data_version() != moment
+
+
+def test_a_version_means_the_same_to_every_connection(store: Store) -> None:
+    outside = store.reader.data_version()
+    with store.reader.snapshot():
+        assert store.reader.data_version() == outside
+    assert Reader(store.machine.path).data_version() == outside
 
 
 def test_patch_refuses_fields_that_the_row_has_not(store: Store) -> None:

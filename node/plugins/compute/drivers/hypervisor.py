@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from node.plugins.compute.domain_xml import DiskPlan, DomainPlan, InterfacePlan
+from node.plugins.compute.guest_usage import GuestUsage
 from node.sdk import Frozen, NodeError, Unavailable
 
 
@@ -75,6 +76,9 @@ class Hypervisor(Protocol):
     def unpause(self, server_id: str) -> None:
         """Thaw a paused guest."""
 
+    def interrupt(self, server_id: str) -> None:
+        """Send a running guest an NMI, at which it may dump its memory."""
+
     def save(self, server_id: str) -> None:
         """Write the guest's memory to disk and end its process."""
 
@@ -86,6 +90,9 @@ class Hypervisor(Protocol):
 
     def unplug(self, server_id: str, mac: str) -> None:
         """Ask a running guest to let an interface go: it is gone when `interfaces` does not have it any more."""
+
+    def usage(self, server_id: str) -> GuestUsage | None:
+        """Return what a running guest has used; None where none runs."""
 
     def volumes(self, server_id: str) -> dict[str, int]:
         """Return the volumes of a running guest: size in bytes, as the guest sees it, by serial."""

@@ -8,8 +8,15 @@ import libvirt
 import libvirt_qemu
 
 from node.plugins.compute.domain_xml import DiskPlan, InterfacePlan, disk_xml, interface_xml
+from node.plugins.compute.guest_usage import GuestUsage, of_stats
 
 _LIVE = libvirt.VIR_DOMAIN_AFFECT_LIVE
+_STATS = (
+    libvirt.VIR_DOMAIN_STATS_VCPU
+    | libvirt.VIR_DOMAIN_STATS_BALLOON
+    | libvirt.VIR_DOMAIN_STATS_INTERFACE
+    | libvirt.VIR_DOMAIN_STATS_BLOCK
+)
 RECONNECTS = libvirt.getVersion() >= 9_001_000
 """Whether libvirt knows how long NBD requests may wait for another connection."""
 
@@ -30,6 +37,14 @@ def unplug(domain: Any, mac: str) -> None:
         if found == mac:
             with contextlib.suppress(libvirt.libvirtError):
                 domain.detachDeviceFlags(ET.tostring(element, encoding="unicode"), _LIVE)
+
+
+def usage(domain: Any) -> GuestUsage | None:
+    """Return what a running guest has used."""
+    if not domain.isActive():
+        return None
+    (found,) = domain.connect().domainListGetStats([domain], _STATS) or [(None, {})]
+    return of_stats(found[1], interfaces(domain))
 
 
 def volumes(domain: Any) -> dict[str, int]:

@@ -22,6 +22,7 @@ from node.plugins.compute.drivers.hypervisor import (
     HypervisorRefused,
 )
 from node.plugins.compute.drivers.libvirt_loop import call_within, event_loop
+from node.plugins.compute.guest_usage import GuestUsage
 from node.plugins.compute.host import architecture
 from node.plugins.compute.libvirt_daemon import LibvirtDaemon
 from node.plugins.compute.names import instance_name
@@ -32,6 +33,7 @@ log = logging.getLogger("hedgerow.compute")
 _CALL_S = 20.0
 _START_S = 120.0
 _SAVE_S = 600.0
+_USAGE_S = 8.0
 _KEEPALIVE_S, _KEEPALIVE_COUNT = 5, 3
 _BROKEN = {
     libvirt.VIR_ERR_SYSTEM_ERROR,
@@ -135,6 +137,10 @@ class LibvirtHypervisor:
         """Thaw a paused guest."""
         self._domain("unpause", server_id, _when_active(_resume))
 
+    def interrupt(self, server_id: str) -> None:
+        """Send a running guest an NMI."""
+        self._domain("interrupt", server_id, _when_active(lambda d: d.injectNMI(0)))
+
     def save(self, server_id: str) -> None:
         """Write the guest's memory to disk and end its process."""
         self._domain("save", server_id, _when_active(lambda d: d.managedSave(0)), _SAVE_S)
@@ -152,6 +158,10 @@ class LibvirtHypervisor:
         """Ask a running guest to let an interface go."""
         verb = _when_active(lambda domain: libvirt_devices.unplug(domain, mac))
         self._domain("unplug", server_id, verb)
+
+    def usage(self, server_id: str) -> GuestUsage | None:
+        """Return what a running guest has used; asked by a client that does not wait long."""
+        return self._domain("usage", server_id, libvirt_devices.usage, _USAGE_S)
 
     def volumes(self, server_id: str) -> dict[str, int]:
         """Return the volumes of a guest: size in bytes by serial."""

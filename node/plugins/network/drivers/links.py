@@ -8,19 +8,14 @@ has a planned name is adopted whatever its kind, so that tests can put a veth wh
 import ipaddress
 import socket
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-import pyroute2
-from pyroute2.netlink.exceptions import NetlinkError
-
 from node.plugins.network.drivers.namespaces import Namespaces, write_sysctls
+from node.plugins.network.drivers.netlink import NetlinkError, Socket, open_socket
 from node.plugins.network.drivers.routes import replace_routes
 from node.plugins.network.link_plan import BridgePlan, RoutePlan, TapPlan, TunnelPlan, VethPlan
-
-Socket = Any
-"""A pyroute2 IPRoute, whose types say little."""
 
 T = TypeVar("T")
 
@@ -218,7 +213,7 @@ class Links:
 
     def _do(self, namespace: str, work: Callable[[Socket], T]) -> T:
         def inside() -> T:
-            with _open() as netlink:
+            with open_socket() as netlink:
                 return work(netlink)
 
         with self._lock:
@@ -248,10 +243,6 @@ def _bridge(name: str) -> int:
             f"The bridge {name} is missing; it is made again at the next look at its network"
         )
     return index
-
-
-def _open() -> Socket:
-    return pyroute2.IPRoute()  # type: ignore[no-untyped-call, attr-defined]
 
 
 def _quietly(work: Callable[[], object]) -> bool:
@@ -306,16 +297,20 @@ def _settle(
         netlink.link("set", index=index, **change)
 
 
-def _addresses(netlink: Socket, index: int) -> Iterable[str]:
+def _addresses(
+    netlink: Socket, index: int, wanted: Container[str] = frozenset()
+) -> Iterable[str]:
+    """Yield addresses with their lengths; those of the link alone, which the kernel makes, where they are wanted."""
     for address in netlink.get_addr(index=index):
-        if address["scope"] != _SCOPE_LINK:
-            local = address.get_attr("IFA_LOCAL") or address.get_attr("IFA_ADDRESS")
-            yield f"{local}/{address['prefixlen']}"
+        local = address.get_attr("IFA_LOCAL") or address.get_attr("IFA_ADDRESS")
+        text = f"{local}/{address['prefixlen']}"
+        if address["scope"] != _SCOPE_LINK or text in wanted:
+            yield text
 
 
 def _set_addresses(netlink: Socket, index: int, wanted: Iterable[str]) -> None:
-    have = set(_addresses(netlink, index))
     want = {str(ipaddress.ip_interface(address)) for address in wanted}
+    have = set(_addresses(netlink, index, want))
     for address in sorted(want - have):
         local, _slash, length = address.partition("/")
         flags = {"flags": _NODAD} if ":" in local else {}

@@ -5,8 +5,7 @@ import socket
 from collections.abc import Sequence
 from typing import Any
 
-from pyroute2.netlink.exceptions import NetlinkError
-
+from node.plugins.network.drivers.netlink import NetlinkError
 from node.plugins.network.link_plan import RoutePlan
 
 _PROTO_STATIC = 4

@@ -14,7 +14,6 @@ from node.sdk import Control, DataPort, NodeRow, Unavailable
 REPLICAS = "/peer/replicas/{volume_id}/{verb}"
 LAYERS = "/peer/layers/{layer}"
 SERVICE = "/volume/v3"
-_MOST_BYTES = 1 << 20
 _CHUNK = 1 << 20
 
 
@@ -32,8 +31,7 @@ class DataPortPeers:
             return answer(self._site, verb, volume_id, request, layer_fetch(port))
         path = SERVICE + REPLICAS.format(volume_id=quote(volume_id), verb=verb)
         body = msgspec.json.encode(request)
-        with port.request(node_id, "POST", path, body) as found:
-            data = found.read(_MOST_BYTES)
+        data = port.send(node_id, "POST", path, body)
         try:
             return msgspec.json.decode(data, type=Answer)
         except msgspec.MsgspecError as error:

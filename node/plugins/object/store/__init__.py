@@ -1,0 +1,1 @@
+"""The store under both views of objects: placement, fragments, indexes, healing."""

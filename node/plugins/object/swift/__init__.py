@@ -1,0 +1,1 @@
+"""Swift v1: accounts, containers and objects."""
