@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from node.plugins.compute.drivers.libvirt_devices import RECONNECTS
 from node.testing.running_lab import RunningLab, wait_until
 
 pytestmark = [pytest.mark.vm, pytest.mark.timeout(600)]
@@ -98,8 +99,9 @@ def test_a_guest_uses_a_volume_that_grows(lab: RunningLab) -> None:
     lab.ssh(address, "echo written | sudo dd of=/dev/vdb bs=512 conv=notrunc,sync,fsync", key)
     lab.openstack("volume", "snapshot", "create", "--force", "--volume", volume, name)
     settled(lab, ("volume", "snapshot"), name, "available", "demo")
-    lab.openstack("volume", "set", "--size", "2", volume)
-    wait_until("the guest sees the new size", lambda: sectors() == str(4 << 20), timeout_s=120)
+    if RECONNECTS:  # libvirt 9.1 and later
+        lab.openstack("volume", "set", "--size", "2", volume)
+        wait_until("the guest sees the new size", lambda: sectors() == str(4 << 20), timeout_s=120)
     read = "sudo dd if=/dev/vdb bs=512 count=1 iflag=direct 2>/dev/null | head -c 7"
     assert lab.ssh(address, read, key) == "written"
     lab.openstack("server", "remove", "volume", server["id"], volume)

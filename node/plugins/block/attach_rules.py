@@ -7,7 +7,7 @@ import msgspec
 from node.plugins.block import volume_rules
 from node.plugins.block.tables import Volume, VolumeAttachment
 from node.plugins.block.volume_ops import changed, use_of, with_change, without
-from node.sdk import AnyOp, BadRequest, Conflict, Reader
+from node.sdk import AnyOp, BadRequest, Conflict, NodeRow, Reader
 
 _MODES = {True: "ro", False: "rw"}
 
@@ -69,6 +69,21 @@ def check_not_used(row: VolumeAttachment) -> None:
     """
     if row.server_id and row.node_id and not row.connector and row.status != "reserved":
         raise Conflict(f"Detach volume from instance {row.server_id} using the Compute API")
+
+
+def check_replaceable(db: Reader, volume: Volume) -> None:
+    """Refuse what replaces the process that serves a volume, where a guest that uses it would not outlive that.
+
+    Raises:
+        BadRequest: 400.
+    """
+    for row in db.rows(VolumeAttachment, volume_id=volume.id):
+        node = db.get(NodeRow, row.node_id) if row.node_id else None
+        if node is not None and node.facts.get("volumes_reconnect") == "no":
+            raise BadRequest(
+                f"Invalid volume: Volume {volume.id} is in use on {node.name}, whose libvirt is older than"
+                " 9.1: detach it first."
+            )
 
 
 def end(

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from node.plugins.block import (
+    attach_rules,
     backend,
     lookup,
     quota_rules,
@@ -115,6 +116,7 @@ def extend(ctx: Context, volume_id: str) -> Reply:
         if ctx.microversion >= (3, 42):
             allowed.append("in-use")
         volume_rules.check_status(row, allowed, "extend")
+        attach_rules.check_replaceable(ctx.db, row)
         if size_gib <= row.size_gib:
             raise BadRequest(
                 f"Invalid input received: New size for extend must be greater than current size."
@@ -215,6 +217,7 @@ def retype(ctx: Context, volume_id: str) -> Reply:
     def ops(row: Volume) -> list[AnyOp]:
         kind = lookup.volume_type(ctx, body.new_type)
         volume_rules.check_status(row, ("available", "in-use"), "retype")
+        attach_rules.check_replaceable(ctx.db, row)
         if kind.id == row.type_id:
             raise BadRequest(
                 f"Invalid input received: New volume_type same as original: {kind.id}."

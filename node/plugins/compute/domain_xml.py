@@ -143,7 +143,7 @@ def _disk(devices: ET.Element, plan: DiskPlan, *, reconnects: bool) -> ET.Elemen
 def _volume(disk: ET.Element, driver: ET.Element, plan: DiskPlan, *, reconnects: bool) -> None:
     """Fill in what a volume's disk has: writes wait while its server is replaced.
 
-    Where they cannot wait in QEMU (an older libvirt), the error stops the guest, and it is let go on at once.
+    An older libvirt cannot have them wait: `node_facts` says so, and nothing replaces the server then.
     """
     driver.set("cache", "none")
     driver.set("error_policy", "stop")

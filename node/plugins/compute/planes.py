@@ -78,9 +78,17 @@ def node_facts(control: Control) -> Mapping[str, str]:
         "disk_gib": str(found.disk_gib),
         "arch": architecture(),
     }
+    facts["volumes_reconnect"] = "yes" if _reconnects() else "no"
     if virt_type := section.virt_type or _probed(control.config.state_dir):
         facts["virt_type"] = virt_type
     return facts
+
+
+def _reconnects() -> bool:
+    """Return whether guests of this node outlive that what serves their volumes is replaced."""
+    from node.plugins.compute.drivers import libvirt_devices
+
+    return bool(libvirt_devices.RECONNECTS)
 
 
 def health(control: Control) -> Sequence[tuple[str, bool, str]]:

@@ -19,7 +19,7 @@ from node.plugins.compute.server_snapshot import ServerSnapshots
 from node.plugins.compute.server_sync import ServerSync
 from node.plugins.compute.server_volumes import ServerVolumes
 from node.plugins.compute.tables import Flavor, ServerVolume
-from node.sdk import Reconciler, insert
+from node.sdk import NodeRow, Reconciler, insert, patch
 from node.testing import Answer, Cloud
 from node.testing.fake_hypervisor import FakeHypervisor
 from tests.api.compute.conftest import IMAGE, FakeNetwork, node_row
@@ -353,3 +353,19 @@ def test_an_image_of_a_server_with_volumes_names_their_snapshots(tmp_path: Path)
     assert world.status(volumes[0]["id"]) == "in-use"
     assert world.shown(again)["image"] == ""
     world.cloud.machine.close()
+
+
+def test_a_volume_does_not_grow_under_a_guest_that_would_not_outlive_it(world: World) -> None:
+    server, volume = world.server(imageRef=IMAGE), world.volume()
+    world.attach(server, volume)
+    world.settle()
+    node = world.cloud.db.must(NodeRow, "node-1")
+    world.cloud.commit(patch(NodeRow, node.id, facts={**node.facts, "volumes_reconnect": "no"}))
+    new = {"OpenStack-API-Version": "volume 3.42"}
+    grow = {"os-extend": {"new_size": 2}}
+    answer = world.call("POST", f"{VOLUMES}/{volume}/action", grow, headers=new)
+    assert answer.status == 400
+    assert "older than 9.1" in answer.json["badRequest"]["message"]
+    world.detach(server, volume)
+    world.settle()
+    assert world.call("POST", f"{VOLUMES}/{volume}/action", grow, headers=new).status == 202

@@ -85,7 +85,8 @@ def _reconnect(domain: Any, element: ET.Element) -> None:
     for _attempt in range(2):  # the first one may find the old connection broken
         with contextlib.suppress(libvirt.libvirtError):
             flags = libvirt_qemu.VIR_DOMAIN_QEMU_MONITOR_COMMAND_HMP
-            libvirt_qemu.qemuMonitorCommand(domain, f'qemu-io -d {name} "read 0 512"', flags)
+            device = f"/machine/peripheral/{name}/virtio-backend"
+            libvirt_qemu.qemuMonitorCommand(domain, f'qemu-io -d {device} "read 0 512"', flags)
 
 
 def _volumes(domain: Any) -> list[tuple[str, str, ET.Element]]:
