@@ -1,5 +1,6 @@
 """Asks replicas of this node and of others in one way: `ReplicaSite` here, the data port elsewhere (peer_api.py)."""
 
+import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol, TypeVar
@@ -11,6 +12,8 @@ from node.plugins.block.drivers.replicated.replica_site import ReplicaSite
 from node.sdk import Frozen, NodeError, Unavailable
 
 T = TypeVar("T")
+
+_PATIENCE_S = 10.0
 
 
 class Request(Frozen):
@@ -113,9 +116,17 @@ def ask_all(
     if len(nodes) == 1:
         _one(nodes[0], call, done, failed)
     elif nodes:
-        with ThreadPoolExecutor(len(nodes), "replica") as pool:
-            for future in [pool.submit(_one, node, call, done, failed) for node in nodes]:
-                future.result()
+        pool = ThreadPoolExecutor(len(nodes), "replica")
+        pending = {node: pool.submit(call, node) for node in nodes}
+        deadline = time.monotonic() + _PATIENCE_S
+        for node, future in pending.items():
+            try:
+                done[node] = future.result(max(0.0, deadline - time.monotonic()))
+            except NodeError as error:
+                failed[node] = error
+            except TimeoutError:  # what it does late, it does for an epoch that is over
+                failed[node] = Unavailable(f"Node {node} does not answer for {_PATIENCE_S:.0f} s")
+        pool.shutdown(wait=False)
     return done, failed
 
 
