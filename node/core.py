@@ -111,6 +111,8 @@ class Node:
         )
         self.runtime = Runtime(self.control, self._reconcilers())
         self.others = self._assembled()
+        if self.others is not None:
+            self.control.streams = self.others.streams
         self.admin = AdminServer(self.directory, self._commands())
         self.failure = ""
         """Why the process must end; empty while all is well."""
@@ -336,7 +338,8 @@ class Node:
         return {"name": name, "paused": paused}
 
     def _log_status(self) -> Status | None:
-        return self.consensus.status() if self.consensus is not None else None
+        found = self.consensus
+        return found.status() if found is not None and found.is_open else None
 
     def status(self) -> dict[str, object]:
         """Return what `hedgerow status` prints."""
