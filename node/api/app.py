@@ -183,7 +183,7 @@ class _Elsewhere:
             environ["RAW_URI"] = path + (f"?{query}" if query else "")
             environ.update(more)
             decoded = unquote(path, errors="replace")
-            req.path = decoded.rstrip("/") or "/" if decoded.endswith("/") else decoded
+            req.path = decoded.removesuffix("/") or "/"
             return
 
 

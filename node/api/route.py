@@ -94,7 +94,8 @@ class Service(Frozen):
     path: str
     """Prefix on the port: `/identity`."""
     endpoint: str
-    """Path of the catalog's URL below the port, for example `/compute/v2.1`; may hold `{project_id}`."""
+    """Path of the catalog's URL below the port, for example `/compute/v2.1`; may hold `{project_id}`. Empty: it is in
+    no catalog."""
     routes: tuple[Route, ...]
     fault: Callable[["Context", NodeError], Reply]
     """Turns an error into this service's body and headers."""

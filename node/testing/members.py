@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from node.api.app import build_both
+from node.api.context import Kept
 from node.config import Config, NodeSection
 from node.control.placement import NodeRow
 from node.control.reconciler import Reconciler
@@ -36,6 +37,7 @@ class Member(Asker):
             node_id=node_id,
             data_port=data_port,
             tell=self._tell,
+            kept=Kept(),
             is_member=lambda other: cloud.db.get(NodeRow, other) is not None,
         )
         self.reconcilers: dict[str, Reconciler] = {}

@@ -7,6 +7,8 @@ from typing import Any
 from node.clock import Clock
 from node.errors import Unavailable
 from node.plugins.object.store.data_disk import make_mark
+from node.plugins.object.store.disk_answers import DiskAnswers
+from node.plugins.object.store.healer import Healer
 from node.plugins.object.store.host import DiskHost
 from node.plugins.object.store.layout import Disk, DiskMap, Layout, NodePlace, PolicySpec
 from node.plugins.object.store.local_access import InnerBackend, LocalAccess
@@ -15,6 +17,7 @@ from node.plugins.object.store.node_access import NodeAccess
 from node.plugins.object.store.nodes import Nodes
 from node.plugins.object.store.object_store import ObjectStore
 from node.plugins.object.store.quorum import IndexQuorum
+from node.plugins.object.store.section import ObjectSection
 
 POLICIES = (
     PolicySpec(name="copies", kind="replicated", data=3, is_default=True),
@@ -36,10 +39,17 @@ class SiteNode:
         """Open the disks that the map names."""
         self.host = DiskHost(self.map_file, self._clock)
         self.host.refresh()
-        self.local = LocalAccess(self.map_file, InnerBackend(self.host), self._clock)
+        self.answers = DiskAnswers(self.map_file, self.host)
+        backend = InnerBackend(self.host, self.answers.answer)
+        self.local = LocalAccess(self.map_file, backend, self._clock)
         self.nodes = Nodes(self.map_file, self.local, self._site.way_from(self.id), self._clock)
         self.quorum = IndexQuorum(self.nodes, self._clock)
         self.store = ObjectStore(self.quorum)
+        section = ObjectSection(heal_mib_per_s=100_000)
+        self.healer = Healer(
+            self.nodes, self.host, self.answers, self._clock, section, self.directory
+        )
+        """Not started: tests run its parts."""
 
     def close(self) -> None:
         """Close the disks."""
@@ -71,14 +81,14 @@ class ObjectSite:
         self.down: set[str] = set()
         """Nodes that no other one reaches, and that reach none."""
         self.nodes = [SiteNode(self, f"node-{number}") for number in range(nodes)]
-        self.layouts: tuple[Layout, ...] = (
-            Layout(number=1, disks=tuple(d for n in self.nodes for d in self._make(n, disks))),
-        )
+        made = [disk for node in self.nodes for disk in self.make_disks(node, disks)]
+        self.layouts: tuple[Layout, ...] = (Layout(number=1, disks=tuple(made)),)
         self.publish()
         for node in self.nodes:
             node.open()
 
-    def _make(self, node: SiteNode, count: int) -> list[Disk]:
+    def make_disks(self, node: SiteNode, count: int) -> list[Disk]:
+        """Make directories of a node disks."""
         made = []
         for number in range(count):
             path = node.directory / f"disk-{number}"

@@ -3,11 +3,10 @@
 from node.plugins.identity.credential_view import ec2_secret
 from node.plugins.identity.directory import Directory, Grant, directory
 from node.plugins.identity.tables import Credential
-from node.plugins.identity.token_codec import Claims
+from node.plugins.identity.token_codec import EC2_METHOD, Claims
 from node.plugins.identity.token_store import context_token
 from node.sdk import Frozen, KeyToken, Reader
 
-METHOD = "ec2credential"
 _HOUR_US = 3600 * 1_000_000
 
 
@@ -45,7 +44,7 @@ def key_claims(key: OpenKey, now_us: int, ttl_us: int, audit_ids: tuple[str, ...
     ends = now_us + ttl_us
     return Claims(
         user_id=key.row.user_id,
-        methods=(METHOD,),
+        methods=(EC2_METHOD,),
         scope="project",
         scope_id=key.row.project_id,
         issued_at=now_us,

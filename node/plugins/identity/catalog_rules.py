@@ -36,6 +36,7 @@ def builtins(ctx: Context) -> Sequence[Builtin]:
             _builtin(type_name, service)
             for services in ctx.hook.services()
             for service in services
+            if service.endpoint
             for type_name in (service.type, *service.aliases)
         ]
         found = ctx.db.memo[_MEMO] = sorted(entries, key=lambda entry: entry.service.type)

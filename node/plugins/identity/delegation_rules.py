@@ -4,6 +4,7 @@ A trust and a restricted application credential are leashes. A token of one that
 an EC2 key or a trust would be off the leash.
 """
 
+from node.plugins.identity.token_codec import EC2_METHOD
 from node.plugins.identity.token_store import open_token
 from node.sdk import Context, Forbidden
 
@@ -18,6 +19,10 @@ def may_delegate(ctx: Context) -> None:
     if session is None:
         return
     credential = session.grant.application_credential
+    if EC2_METHOD in session.claims.methods:
+        raise Forbidden(
+            "A token of an EC2 key cannot manage credentials or trusts: log in by password."
+        )
     if session.claims.trust_id or (credential is not None and not credential.unrestricted):
         raise Forbidden(
             "A token of a trust or of a restricted application credential cannot manage credentials or trusts: "

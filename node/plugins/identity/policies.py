@@ -165,6 +165,8 @@ POLICIES: Mapping[str, str] = {
     "identity:ec2_list_credentials": _OWN_PATH,
     "identity:ec2_create_credential": _CHANGE_OWN_PATH,
     "identity:ec2_delete_credential": _CHANGE_OWN_PATH,
+    "identity:ec2_validate": "rule:admin_required or role:service",
+    "identity:s3_validate": "rule:admin_required or role:service",
     "identity:get_application_credential": _OWN_PATH,
     "identity:list_application_credentials": _OWN_PATH,
     "identity:create_application_credential": "rule:owner",

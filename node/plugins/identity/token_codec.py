@@ -12,7 +12,8 @@ from cryptography.fernet import Fernet, InvalidToken
 
 from node.sdk import Frozen
 
-METHODS = ("password", "token", "application_credential", "external", "totp")
+EC2_METHOD = "ec2credential"
+METHODS = ("password", "token", "application_credential", "external", "totp", EC2_METHOD)
 """Bit by position in the payload: append only."""
 
 _VERSION = 1

@@ -17,6 +17,7 @@ from node.plugins.identity.token_bodies import (
     UserRef,
     expecting,
 )
+from node.plugins.identity.token_codec import EC2_METHOD
 from node.plugins.identity.token_store import Session, open_token
 from node.sdk import BadRequest, Context, Forbidden, Frozen, NotFound, Unauthorized
 
@@ -126,6 +127,8 @@ def _by_token(ctx: Context, given: TokenMethod) -> Login:
     if parent.claims.trust_id:
         raise Forbidden("A trust-scoped token cannot be used to get another token.")
     methods = parent.claims.methods
+    if EC2_METHOD in methods:
+        raise Forbidden("A token of an EC2 key cannot be used to get another token.")
     return Login(
         user=parent.grant.user,
         methods=methods if "token" in methods else (*methods, "token"),

@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
+import click
+
 from node.plugins.object.s3.section import S3Section
 from node.plugins.object.s3.tables import ROW_TYPES as S3_ROW_TYPES
 from node.plugins.object.store.section import ObjectSection
@@ -18,11 +20,12 @@ def row_types() -> Sequence[type[Row]]:
 
 @hookimpl
 def services() -> Sequence[Service]:
-    """Return the services that clients see; the core never loads them."""
+    """Return the services that clients see, and what nodes serve each other; the core never loads them."""
+    from node.plugins.object.peer_api import SERVICE as PEERS
     from node.plugins.object.s3.service import SERVICE as S3
     from node.plugins.object.swift.service import SERVICE as SWIFT
 
-    return [SWIFT, S3]
+    return [SWIFT, S3, PEERS]
 
 
 @hookimpl
@@ -41,10 +44,38 @@ def seed_rows(now_us: int) -> Sequence[AnyOp]:
 
 @hookimpl
 def reconcilers(control: Control) -> Sequence[Reconciler]:
-    """Return what keeps this node's part of the store; API workers never load it."""
+    """Return what keeps this node's part of the store, and what S3 does by itself; API workers never load it."""
+    from node.plugins.object.s3.lifecycle_sync import LifecycleSync
+    from node.plugins.object.s3.notification_sync import NotificationSync
+    from node.plugins.object.store.open import store_in
     from node.plugins.object.store_sync import StoreSync
 
-    return [StoreSync(control)]
+    store = store_in(control)
+    return [StoreSync(control), LifecycleSync(control, store), NotificationSync(control, store)]
+
+
+@hookimpl
+def health(control: Control) -> Sequence[tuple[str, bool, str]]:
+    """Say how the store is, and how redundant objects are."""
+    from node.plugins.object.store_status import store_health
+
+    return store_health(control)
+
+
+@hookimpl
+def metrics(control: Control) -> Mapping[str, float]:
+    """Return gauges of the store."""
+    from node.plugins.object.store_status import store_metrics
+
+    return store_metrics(control)
+
+
+@hookimpl
+def cli(group: click.Group) -> None:
+    """Add `hedgerow object`."""
+    from node.plugins.object.store_commands import object_group
+
+    group.add_command(object_group)
 
 
 @hookimpl

@@ -2,6 +2,8 @@
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -12,6 +14,7 @@ import pytest
 from botocore import UNSIGNED
 from botocore.awsrequest import AWSResponse
 from botocore.config import Config
+from botocore.exceptions import ClientError
 
 from node.plugins import object as object_storage
 from node.testing.cloud import Cloud
@@ -23,6 +26,8 @@ region = RegionOne
 [s3]
 domain = s3.test
 website_domain = web.test
+max_buckets = 20
+webhook_hosts = 127.0.0.1
 """
 ENDPOINT = "https://cloud.test/s3"
 KEYS = {"AK1": ("SK1", "project-1"), "AK2": ("SK2", "project-2")}
@@ -79,28 +84,31 @@ class Wire:
         raw = parts.path + (f"?{parts.query}" if parts.query else "")
         return self.client.simulate_request(
             method,
-            unquote(parts.path) or "/",
+            "/",
             query_string=parts.query,
             headers={"host": parts.netloc, **(headers or {})},
             body=body,
             host=parts.hostname or "cloud.test",
             protocol="https",
-            extras={"RAW_URI": raw or "/"},
+            remote_addr="127.0.0.1",
+            extras={"RAW_URI": raw or "/", "PATH_INFO": unquote(parts.path, "latin-1") or "/"},
         )
 
 
-@pytest.fixture
-def cloud(tmp_path: Path) -> Iterator[Cloud]:
-    made = Cloud(
-        tmp_path,
-        [object_storage],
-        config_text=CONFIG.format(tmp_path),
-    )
+def make_cloud(directory: Path) -> Cloud:
+    """Return a cloud at the time of day, as botocore signs by it."""
+    made = Cloud(directory, [object_storage], config_text=CONFIG.format(directory))
     made.clock.advance(time.time() - made.clock.now_us() / 1e6)
     made.backend.kept.put("object.store", MemoryObjects(made.clock))
     for access, (secret, project) in KEYS.items():
         made.access_key(access, secret, project_id=project, user_id=f"user-of-{project}")
     made.access_key("RO1", "SKR", project_id="project-1", user_id="reader", roles=("reader",))
+    return made
+
+
+@pytest.fixture
+def cloud(tmp_path: Path) -> Iterator[Cloud]:
+    made = make_cloud(tmp_path)
     yield made
     made.machine.close()
 
@@ -115,12 +123,18 @@ def client_of(wire: Wire) -> Callable[..., Any]:
     return lambda access="AK1", **more: client(wire, access, **more)
 
 
+@cache
+def _session() -> Any:
+    """Return a session: it reads the description of the service once."""
+    return boto3.Session()
+
+
 def client(wire: Wire, access: str | None, *, endpoint: str = ENDPOINT, **config: Any) -> Any:
     """Return boto3's S3 client of a key; None: without one."""
     settings = {"retries": {"max_attempts": 0}, "s3": {"addressing_style": "path"}, **config}
     if access is None:
         settings["signature_version"] = UNSIGNED
-    made = boto3.client(
+    made = _session().client(
         "s3",
         endpoint_url=endpoint,
         region_name="us-east-1",
@@ -150,3 +164,14 @@ def other(wire: Wire) -> Any:
 def nobody(wire: Wire) -> Any:
     """Return a client without a key."""
     return client(wire, None)
+
+
+@contextmanager
+def refused(code: str, status: int | None = None) -> Iterator[dict[str, Any]]:
+    """Hold that S3 answers with an error; the error's response is in the mapping afterwards."""
+    found: dict[str, Any] = {}
+    with pytest.raises(ClientError) as caught:
+        yield found
+    found.update(caught.value.response)
+    error, answered = found["Error"]["Code"], found["ResponseMetadata"]["HTTPStatusCode"]
+    assert (error, answered) == (code, status or answered), caught.value

@@ -195,7 +195,7 @@ def _facts(call: Call, entry: Entry | None) -> dict[str, list[str]]:
     now_us = ctx.clock.now_us()
     token = ctx.token_or_none
     some = {
-        "aws:sourceip": str(ctx.environ.get("REMOTE_ADDR", "")),
+        "aws:sourceip": str(ctx.environ.get("REMOTE_ADDR", "")).removeprefix("::ffff:"),
         "aws:securetransport": "false" if ctx.plain else "true",
         "aws:referer": call.header("referer"),
         "aws:useragent": call.header("user-agent"),

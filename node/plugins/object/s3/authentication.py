@@ -256,7 +256,8 @@ def _check_v2(ctx: Context, access: str, signature: str, expires: str) -> None:
     token = key_of(ctx, access)
     path, query = _sent(ctx)
     below = ctx.raw_path.partition("?")[0].removeprefix(ctx.service_path) or "/"
-    paths = tuple(dict.fromkeys((path, below)))
+    # with and without our prefix; a bucket with and without the slash behind it, as clients differ
+    paths = tuple(dict.fromkeys((path, below, f"{below}/", f"{path}/")))
     texts = signature_v2.strings_to_sign(ctx.method, paths, query, ctx.headers, expires)
     if not signature_v2.matches(token.secret, signature, texts):
         ctx.token_or_none = None

@@ -53,10 +53,9 @@ def new(algorithm: str) -> Digest:
             return hashlib.sha256()
         case "crc32":
             return _Crc(zlib.crc32, 4)
-    from awscrt import checksums
+    from awscrt.checksums import crc32c, crc64nvme
 
-    function = checksums.crc32c if algorithm == "crc32c" else checksums.crc64nvme
-    return _Crc(function, LENGTHS[algorithm])
+    return _Crc(crc32c if algorithm == "crc32c" else crc64nvme, LENGTHS[algorithm])
 
 
 def text_of(digest: bytes) -> str:

@@ -4,7 +4,7 @@ The node of a bucket is chosen by hashing, from those that are up, so that all s
 Should two of them walk at once, the second finds done what the first has done.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from itertools import groupby
 
 import xxhash
@@ -119,16 +119,3 @@ def _versions(store: Store, bucket_id: str) -> Iterator[Entry]:
         yield from entries
         if not page.truncated or not entries:
             return
-
-
-def stores(control: Control, make: Callable[[Control], Store]) -> Callable[[], Store]:
-    """Return what opens the store when it is first needed, and keeps it."""
-    kept: Mapping[str, Store] = {}
-
-    def opened() -> Store:
-        nonlocal kept
-        if not kept:
-            kept = {"store": make(control)}
-        return kept["store"]
-
-    return opened

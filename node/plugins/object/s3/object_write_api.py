@@ -68,7 +68,7 @@ def acl_entries(call: Call, owner: str | None = None) -> dict[str, str]:
     if not access.has_acls(bucket):
         if (
             grants is not None
-            and acl_rules.without_public(grants) != (("FULL_CONTROL", bucket.account),)
+            and grants != (("FULL_CONTROL", bucket.account),)
             and call.header("x-amz-acl") not in ("bucket-owner-full-control", "private")
         ):
             raise S3Error("AccessControlListNotSupported", "The bucket does not allow ACLs")

@@ -3,6 +3,8 @@
 Source: https://docs.aws.amazon.com/AmazonS3/latest/API/API_Operations_Amazon_Simple_Storage_Service.html
 """
 
+from collections.abc import Iterator
+
 from node.plugins.object.s3 import (
     acl_api,
     bucket_api,
@@ -20,7 +22,7 @@ from node.plugins.object.s3 import (
 from node.plugins.object.s3 import bucket_document_api as documents
 from node.plugins.object.s3.call import Call
 from node.plugins.object.s3.faults import S3Error, fault
-from node.plugins.object.s3.operation import route
+from node.plugins.object.s3.operation import Operation, route
 from node.sdk import Reply, Route, Service
 
 BUCKET = "/{bucket}"
@@ -63,136 +65,51 @@ def post_nothing(call: Call) -> Reply:
     raise S3Error("MethodNotAllowed", ResourceType="OBJECT")
 
 
-def _documents() -> tuple[Route, ...]:
-    """Return the routes of what can be set for a bucket: (query, action, get, put, delete)."""
-    some = (
-        ("acl", "BucketAcl", acl_api.get_bucket_acl, acl_api.put_bucket_acl, None),
-        (
-            "policy",
-            "BucketPolicy",
-            policy_api.get_policy,
-            policy_api.put_policy,
-            policy_api.delete_policy,
-        ),
-        ("policyStatus", "BucketPolicyStatus", policy_api.get_policy_status, None, None),
-        (
-            "publicAccessBlock",
-            "BucketPublicAccessBlock",
-            policy_api.get_public_block,
-            policy_api.put_public_block,
-            policy_api.delete_public_block,
-        ),
-        (
-            "ownershipControls",
-            "BucketOwnershipControls",
-            policy_api.get_ownership,
-            policy_api.put_ownership,
-            policy_api.delete_ownership,
-        ),
-        ("cors", "BucketCORS", documents.get_cors, documents.put_cors, documents.delete_cors),
-        (
-            "lifecycle",
-            "LifecycleConfiguration",
-            documents.get_lifecycle,
-            documents.put_lifecycle,
-            documents.delete_lifecycle,
-        ),
-        (
-            "website",
-            "BucketWebsite",
-            documents.get_website,
-            documents.put_website,
-            documents.delete_website,
-        ),
-        (
-            "notification",
-            "BucketNotification",
-            documents.get_notification,
-            documents.put_notification,
-            None,
-        ),
-        ("tagging", "BucketTagging", documents.get_tags, documents.put_tags, documents.delete_tags),
-        (
-            "versioning",
-            "BucketVersioning",
-            documents.get_versioning,
-            documents.put_versioning,
-            None,
-        ),
-        (
-            "object-lock",
-            "BucketObjectLockConfiguration",
-            documents.get_lock,
-            documents.put_lock,
-            None,
-        ),
-        (
-            "encryption",
-            "EncryptionConfiguration",
-            documents.get_encryption,
-            documents.put_encryption,
-            documents.delete_encryption,
-        ),
-        (
-            "replication",
-            "ReplicationConfiguration",
-            documents.get_replication,
-            documents.refuse,
-            documents.refuse,
-        ),
-        (
-            "requestPayment",
-            "BucketRequestPayment",
-            documents.get_payment,
-            documents.put_payment,
-            None,
-        ),
-        ("logging", "BucketLogging", documents.get_logging, documents.put_logging, None),
-        (
-            "accelerate",
-            "AccelerateConfiguration",
-            documents.get_acceleration,
-            documents.put_acceleration,
-            None,
-        ),
-        (
-            "analytics",
-            "AnalyticsConfiguration",
-            documents.none_of("ListBucketAnalyticsConfigurationsResult"),
-            documents.refuse,
-            documents.refuse,
-        ),
-        (
-            "inventory",
-            "InventoryConfiguration",
-            documents.none_of("ListInventoryConfigurationsResult"),
-            documents.refuse,
-            documents.refuse,
-        ),
-        (
-            "metrics",
-            "MetricsConfiguration",
-            documents.none_of("ListMetricsConfigurationsResult"),
-            documents.refuse,
-            documents.refuse,
-        ),
-        (
-            "intelligent-tiering",
-            "IntelligentTieringConfiguration",
-            documents.none_of("ListBucketIntelligentTieringConfigurationsOutput"),
-            documents.refuse,
-            documents.refuse,
-        ),
-    )
-    made = []
-    for query, what, get, put, delete in some:
-        made.append(route("GET", BUCKET, get, f"s3:Get{what}", select=query))
+_Document = tuple[str, str, Operation, Operation | None, Operation | None]
+_none_of, _refuse = documents.none_of, documents.refuse
+DOCUMENTS: tuple[_Document, ...] = (
+    ("acl", "BucketAcl", acl_api.get_bucket_acl, acl_api.put_bucket_acl, None),
+    ("policy", "BucketPolicy", policy_api.get_policy, policy_api.put_policy, policy_api.delete_policy),
+    ("policyStatus", "BucketPolicyStatus", policy_api.get_policy_status, None, None),
+    ("publicAccessBlock", "BucketPublicAccessBlock",
+     policy_api.get_public_block, policy_api.put_public_block, policy_api.delete_public_block),
+    ("ownershipControls", "BucketOwnershipControls",
+     policy_api.get_ownership, policy_api.put_ownership, policy_api.delete_ownership),
+    ("cors", "BucketCORS", documents.get_cors, documents.put_cors, documents.delete_cors),
+    ("lifecycle", "LifecycleConfiguration",
+     documents.get_lifecycle, documents.put_lifecycle, documents.delete_lifecycle),
+    ("website", "BucketWebsite", documents.get_website, documents.put_website, documents.delete_website),
+    ("notification", "BucketNotification", documents.get_notification, documents.put_notification, None),
+    ("tagging", "BucketTagging", documents.get_tags, documents.put_tags, documents.delete_tags),
+    ("versioning", "BucketVersioning", documents.get_versioning, documents.put_versioning, None),
+    ("object-lock", "BucketObjectLockConfiguration", documents.get_lock, documents.put_lock, None),
+    ("encryption", "EncryptionConfiguration",
+     documents.get_encryption, documents.put_encryption, documents.delete_encryption),
+    ("replication", "ReplicationConfiguration", documents.get_replication, _refuse, _refuse),
+    ("requestPayment", "BucketRequestPayment", documents.get_payment, documents.put_payment, None),
+    ("logging", "BucketLogging", documents.get_logging, documents.put_logging, None),
+    ("accelerate", "AccelerateConfiguration",
+     documents.get_acceleration, documents.put_acceleration, None),
+    ("analytics", "AnalyticsConfiguration",
+     _none_of("ListBucketAnalyticsConfigurationsResult"), _refuse, _refuse),
+    ("inventory", "InventoryConfiguration",
+     _none_of("ListInventoryConfigurationsResult"), _refuse, _refuse),
+    ("metrics", "MetricsConfiguration", _none_of("ListMetricsConfigurationsResult"), _refuse, _refuse),
+    ("intelligent-tiering", "IntelligentTieringConfiguration",
+     _none_of("ListBucketIntelligentTieringConfigurationsOutput"), _refuse, _refuse),
+)  # fmt: skip
+"""What can be set for a bucket: query, name in actions, get, put, delete."""
+
+
+def _documents() -> Iterator[Route]:
+    """Yield the routes of what can be set for a bucket."""
+    for query, what, get, put, delete in DOCUMENTS:
+        yield route("GET", BUCKET, get, f"s3:Get{what}", select=query)
         if put is not None:
-            made.append(route("PUT", BUCKET, put, f"s3:Put{what}", select=query))
+            yield route("PUT", BUCKET, put, f"s3:Put{what}", select=query)
         if delete is not None:
             verb = "Delete" if query in ("policy", "website") else "Put"
-            made.append(route("DELETE", BUCKET, delete, f"s3:{verb}{what}", select=query))
-    return tuple(made)
+            yield route("DELETE", BUCKET, delete, f"s3:{verb}{what}", select=query)
 
 
 ROUTES: tuple[Route, ...] = (

@@ -1,7 +1,8 @@
 """Signature version 4: what a client must have signed, from the bytes that came.
 
 Hard part: a client signs the path and the query as it encodes them, and encoders differ. The decoded form, encoded
-as the specification says, is tried first, then what was sent. Everything else is exact.
+as the specification says, is tried first, then what was sent. A header that is not ASCII is tried as the bytes that
+came, then as the UTF-8 of the latin-1 that they are, which is what Python's clients sign. Everything else is exact.
 
 Source: https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-authenticating-requests.html
 """
@@ -121,11 +122,13 @@ def canonical_query(query: str) -> str:
     return "&".join(f"{name}={value}" for name, value in sorted(pairs))
 
 
-def canonical_headers(names: Sequence[str], headers: Mapping[str, str]) -> bytes:
+def canonical_headers(
+    names: Sequence[str], headers: Mapping[str, str], encoding: str = "latin-1"
+) -> bytes:
     """Return the lines of the signed headers."""
     lines = []
     for name in names:
-        value = headers.get(name, "").encode("latin-1", "replace").strip()
+        value = headers.get(name, "").encode(encoding, "replace").strip()
         lines.append(name.encode("latin-1") + b":" + _SPACES.sub(b" ", value) + b"\n")
     return b"".join(lines)
 
@@ -133,15 +136,15 @@ def canonical_headers(names: Sequence[str], headers: Mapping[str, str]) -> bytes
 def canonical_requests(
     method: str, path: str, query: str, scope: Scope, headers: Mapping[str, str], payload: str
 ) -> Iterator[bytes]:
-    """Yield the canonical request in each way in which the path can have been encoded."""
-    rest = (
-        f"\n{canonical_query(query)}\n".encode()
-        + canonical_headers(scope.signed, headers)
-        + f"\n{';'.join(scope.signed)}\n{payload}".encode()
-    )
+    """Yield the canonical request in each way in which path and headers can have been encoded."""
+    head = f"\n{canonical_query(query)}\n".encode()
+    tail = f"\n{';'.join(scope.signed)}\n{payload}".encode("utf-8", "replace")
     strict = encoded(unquote_to_bytes(path), safe="/")
-    for form in dict.fromkeys((strict, path)):
-        yield f"{method}\n{form}".encode("utf-8", "replace") + rest
+    plain = all(headers.get(name, "").isascii() for name in scope.signed)
+    for encoding in ("latin-1",) if plain else ("latin-1", "utf-8"):
+        rest = head + canonical_headers(scope.signed, headers, encoding) + tail
+        for form in dict.fromkeys((strict, path)):
+            yield f"{method}\n{form}".encode("utf-8", "replace") + rest
 
 
 def matches(secret: str, scope: Scope, moment: str, requests: Iterator[bytes]) -> bool:

@@ -52,16 +52,14 @@ def _page(call: Call, website: Website) -> Reply:
         if rule.fits(call.key, ""):
             return _redirect(call, rule, call.key)
     key = website_rules.index_key(website, call.key)
-    entry = _readable(call, key)
-    if entry is None and key == call.key:
-        folder = _readable(call, f"{key}/{website.index}")
-        if folder is not None:
-            return Reply(
-                body=b"",
-                status=302,
-                headers={"Location": f"/{quote(key)}/"},
-                content_type="text/html",
-            )
+    try:
+        entry = _readable(call, key)
+    except S3Error:
+        if key != call.key or not _is_folder(call, website, key):
+            raise
+        return _to_folder(key)
+    if entry is None and key == call.key and _is_folder(call, website, key):
+        return _to_folder(key)
     if entry is None:
         raise S3Error("NoSuchKey", Key=key)
     redirect = entry.sys.get("s3-redirect")
@@ -69,6 +67,21 @@ def _page(call: Call, website: Website) -> Reply:
         return Reply(body=b"", status=301, headers={"Location": redirect}, content_type="text/html")
     condition_headers.check_read(call.headers, entry)
     return _content(call, entry, 200)
+
+
+def _is_folder(call: Call, website: Website, key: str) -> bool:
+    """Return whether a page is shown with a slash behind the path, and nothing without it."""
+    if call.store.head(call.bucket.id, key) is not None:
+        return False
+    try:
+        return _readable(call, f"{key}/{website.index}") is not None
+    except S3Error:
+        return False
+
+
+def _to_folder(key: str) -> Reply:
+    headers = {"Location": f"/{quote(key)}/"}
+    return Reply(body=b"", status=302, headers=headers, content_type="text/html")
 
 
 def _readable(call: Call, key: str) -> Entry | None:

@@ -13,6 +13,7 @@ from node.plugins.object.store.fragment import sync_directory
 from node.sdk import Frozen
 
 MARK_FILE = "disk.json"
+REBUILDING_FILE = "rebuilding"
 
 
 class DiskMark(Frozen):
@@ -40,3 +41,26 @@ def make_mark(root: Path, id: str) -> DiskMark:
     aside.rename(root / MARK_FILE)
     sync_directory(root)
     return DiskMark(id=id)
+
+
+def is_rebuilding(root: Path) -> bool:
+    """Return whether a disk was away for too long: it answers nobody until it has learned everything anew.
+
+    Others may have forgotten, meanwhile, what was deleted while it was away.
+    """
+    return os.path.exists(f"{root}/{REBUILDING_FILE}")
+
+
+def begin_rebuilding(root: Path, index: str) -> None:
+    """Set a disk's index aside; it begins with an empty one."""
+    (root / REBUILDING_FILE).touch()
+    sync_directory(root)
+    for name in (f"{index}-wal", f"{index}-shm", index):
+        if (root / name).exists():
+            (root / name).rename(root / f"{name}.old")
+    sync_directory(root)
+
+
+def end_rebuilding(root: Path) -> None:
+    """Let a disk answer again."""
+    (root / REBUILDING_FILE).unlink(missing_ok=True)

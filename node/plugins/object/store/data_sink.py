@@ -36,15 +36,20 @@ class DataSink:
         self._sinks: dict[int, Sink] = {}
         self._hashers = [Hasher() for _ in range(scheme.fragments if scheme.is_coded else 1)]
         self._segment = bytearray()
+        self._numbers: dict[int, int] = {}
+        """The number of the fragment in each place."""
+        self._quorum = 1
         self._begin(nodes.map_file.places())
 
     def _begin(self, places: Places) -> None:
         homes = places.fragment_homes(self._id, self._scheme)
-        used = {disk.id for disk in homes}
+        self._quorum = self._scheme.quorum(len(homes))
+        self._numbers = {place: number for place, (number, _disk) in enumerate(homes)}
+        used = {disk.id for _number, disk in homes}
         spare: Iterator[str] = iter(
             [disk.id for disk in places.data_disks(self._id) if disk.id not in used]
         )
-        for number, home in enumerate(homes):
+        for number, (_number, home) in enumerate(homes):
             candidates = [home.id] if self._nodes.is_likely(places, home.node_id) else []
             while number not in self._sinks:
                 disk_id = candidates.pop() if candidates else next(spare, None)
@@ -58,8 +63,8 @@ class DataSink:
                     self._lost(error)
         self._enough()
 
-    def _name(self, number: int) -> str:
-        return f"{self._id}.{number}"
+    def _name(self, place: int) -> str:
+        return f"{self._id}.{self._numbers[place]}"
 
     def _lost(self, error: NodeError) -> None:
         log.info("a fragment of %s is given up: %s", self._id, error)
@@ -67,7 +72,7 @@ class DataSink:
             self._full = error
 
     def _enough(self) -> None:
-        if len(self._sinks) < self._scheme.quorum:
+        if len(self._sinks) < self._quorum:
             self.abort()
             raise self._full or Unavailable("Too few disks can take the object's data")
 

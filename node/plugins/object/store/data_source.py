@@ -40,7 +40,7 @@ class ExtentSource:
         scheme = self._extent.scheme
         homes = places.fragment_homes(self._extent.id, scheme)
         own = places.map.node_id
-        first = [(home.id, number) for number, home in enumerate(homes)]
+        first = [(home.id, number) for number, home in homes]
 
         def rank(pair: tuple[str, int]) -> tuple[bool, bool, int]:
             node_id = self._nodes.node_of(places, pair[0])
@@ -55,7 +55,7 @@ class ExtentSource:
         for disk_id in self._nodes.likely_first(
             places, [disk.id for disk in places.data_disks(self._extent.id)]
         ):
-            for number in range(scheme.fragments):
+            for number in range(scheme.fragments if scheme.is_coded else 1):
                 if (disk_id, number) not in known:
                     yield disk_id, number
 

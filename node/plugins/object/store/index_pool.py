@@ -6,7 +6,7 @@ import sqlite3
 import threading
 from pathlib import Path
 
-from node.plugins.object.store.data_disk import read_mark
+from node.plugins.object.store.data_disk import is_rebuilding, read_mark
 from node.plugins.object.store.index_read import IndexReader
 from node.plugins.object.store.index_schema import INDEX_FILE, open_reader
 from node.sdk import Unavailable
@@ -15,8 +15,10 @@ from node.sdk import Unavailable
 class IndexPool:
     """Reads of local disks."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, inner: bool = False) -> None:
+        """`inner`: for the disk's own healing, which reads what nobody else may rely on yet."""
         self._local = threading.local()
+        self._inner = inner
 
     def reader(self, disk_id: str, root: Path) -> IndexReader:
         """Return the calling thread's reader of a disk.
@@ -41,6 +43,8 @@ class IndexPool:
         mark = read_mark(root)
         if mark is None or mark.id != disk_id:
             raise Unavailable(f"{root} does not hold the disk {disk_id}")
+        if is_rebuilding(root) and not self._inner:
+            raise Unavailable(f"The disk {root} is being rebuilt")
         try:
             reader = IndexReader(open_reader(root))
         except sqlite3.Error as error:

@@ -10,8 +10,7 @@ from pathlib import Path
 INDEX_FILE = "index.db"
 _PAGE_BYTES = 8192
 _CACHE_KIB = 8192
-_READ_CACHE_KIB = 1024
-_MAP_BYTES = 1 << 28
+_READ_CACHE_KIB = 384
 _CHECKPOINT_PAGES = 2000
 
 _SCHEMA = """
@@ -30,6 +29,7 @@ CREATE TABLE IF NOT EXISTS promises(
 CREATE TABLE IF NOT EXISTS blobs(id TEXT PRIMARY KEY, hash BLOB NOT NULL, data BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS refs(
     id TEXT NOT NULL, container TEXT NOT NULL, name TEXT NOT NULL, version TEXT NOT NULL, scheme TEXT NOT NULL,
+    size INTEGER NOT NULL,
     PRIMARY KEY(id, container, name, version)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS trash(id TEXT PRIMARY KEY, at INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS containers(
@@ -70,6 +70,5 @@ def open_reader(directory: Path) -> sqlite3.Connection:
         cached_statements=256,
     )
     db.execute("PRAGMA query_only=1")
-    db.execute(f"PRAGMA mmap_size={_MAP_BYTES}")
     db.execute(f"PRAGMA cache_size=-{_READ_CACHE_KIB}")
     return db

@@ -150,6 +150,19 @@ class IndexWriter:
         self._note_change(op.container_id, "")
         return Result()
 
+    def drop_expired(self, before_us: int, limit: int) -> int:
+        """Remove what expired before a time; return how much that was. Each replica does so for itself."""
+        found = self.db.execute(
+            "SELECT container, name, version FROM entries INDEXED BY entries_expires"
+            " WHERE expires IS NOT NULL AND expires<=? LIMIT ?",
+            (before_us, limit),
+        ).fetchall()
+        for container_id, name, version in found:
+            rows = self.rows(container_id, name)
+            dead = tombstone(container_id, name, version, self._clock.now_us())
+            self._replace(container_id, name, rows, [dead])
+        return len(found)
+
     # ------------------------------------------------------------------------------------------ parts
 
     def tombs(self, container_id: str, name: str) -> list[Record]:
@@ -256,8 +269,8 @@ class IndexWriter:
         for extent in extents(record.data):
             if extent.scheme.text != "i":
                 self.db.execute(
-                    "INSERT OR REPLACE INTO refs VALUES(?,?,?,?,?)",
-                    (extent.id, *record.key, extent.scheme.text),
+                    "INSERT OR REPLACE INTO refs VALUES(?,?,?,?,?,?)",
+                    (extent.id, *record.key, extent.scheme.text, extent.size_bytes),
                 )
 
     def _let_go(self, record: Record) -> None:

@@ -105,21 +105,40 @@ def score(disk: Disk, key: str) -> float:
     return disk.weight / -math.log(part)
 
 
+class Load:
+    """How much of one object each failure domain holds already."""
+
+    def __init__(self) -> None:
+        self._count: dict[tuple[str, str], int] = {}
+
+    def of(self, disk: Disk) -> tuple[int, int, int]:
+        """Return how much is in the disk's zone, on its node, and on it."""
+        count = self._count
+        return (
+            count.get(("zone", _zone(disk)), 0),
+            count.get(("node", disk.node_id), 0),
+            count.get(("disk", disk.id), 0),
+        )
+
+    def add(self, disk: Disk) -> None:
+        """Count one more on a disk."""
+        for key in (("zone", _zone(disk)), ("node", disk.node_id), ("disk", disk.id)):
+            self._count[key] = self._count.get(key, 0) + 1
+
+
 def ranked(disks: Sequence[Disk], key: str) -> list[Disk]:
     """Return the disks for a key, best first, spread over failure domains as evenly as can be."""
-    by_score = sorted(disks, key=lambda disk: (-score(disk, key), disk.id))
+    scores = {disk.id: (-score(disk, key), disk.id) for disk in disks}
+    rest = sorted((d for d in disks if d.weight > 0), key=lambda disk: scores[disk.id])
+    if len({_zone(disk) for disk in rest}) == len(rest):
+        return rest
     order: list[Disk] = []
-    in_zone: dict[str, int] = {}
-    on_node: dict[str, int] = {}
-    rest = [disk for disk in by_score if disk.weight > 0]
+    load = Load()
     while rest:
-        best = min(
-            rest, key=lambda d: (in_zone.get(_zone(d), 0), on_node.get(d.node_id, 0), rest.index(d))
-        )
+        best = min(rest, key=lambda disk: (*load.of(disk), *scores[disk.id]))
         rest.remove(best)
         order.append(best)
-        in_zone[_zone(best)] = in_zone.get(_zone(best), 0) + 1
-        on_node[best.node_id] = on_node.get(best.node_id, 0) + 1
+        load.add(best)
     return order
 
 
@@ -173,10 +192,26 @@ class Places:
         known = {disk.id for disk in order}
         return order + [disk for disk in self.map.disks() if disk.id not in known]
 
-    def fragment_homes(self, id: str, scheme: Scheme) -> list[Disk]:
-        """Return the disk of each fragment; where there are fewer disks than fragments they share."""
-        order = ranked(self.map.layouts[-1].disks, id) if self.map.layouts else []
-        return [order[number % len(order)] for number in range(scheme.fragments)] if order else []
+    def fragment_homes(self, id: str, scheme: Scheme) -> list[tuple[int, Disk]]:
+        """Return the number of each fragment with the disk that it belongs on.
+
+        Copies are all number 0. Of coded ones each looks for a disk of its own, so that a new disk moves few of them;
+        where there are fewer disks than fragments they share.
+        """
+        if not self.map.layouts:
+            return []
+        disks = self.map.layouts[-1].disks
+        if not scheme.is_coded:
+            return [(0, disk) for disk in ranked(disks, id)[: scheme.fragments]]
+        load = Load()
+        usable = [disk for disk in disks if disk.weight > 0]
+        homes = []
+        for number in range(scheme.fragments if usable else 0):
+            key = f"{id}.{number}"
+            best = min(usable, key=lambda d: (*load.of(d), -score(d, key), d.id))
+            load.add(best)
+            homes.append((number, best))
+        return homes
 
 
 def majority(count: int) -> int:

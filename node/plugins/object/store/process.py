@@ -1,4 +1,4 @@
-"""The store process of a node: `python -m node.plugins.object.store.process STATE_DIR SPAWNER_PID`.
+"""The store process of a node: `python -m node.plugins.object.store.process STATE_DIR SPAWNER_PID SETTINGS`.
 
 It owns the writing side of the node's disks. It may be killed at any time; the core process starts it again. It
 outlives a core that is restarted, and ends by itself when the node has been stopped.
@@ -15,10 +15,18 @@ import time
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
+from node.plugins.object.store.disk_answers import DiskAnswers
+from node.plugins.object.store.healer import Healer
 from node.plugins.object.store.host import DiskHost
+from node.plugins.object.store.local_access import InnerBackend, LocalAccess
 from node.plugins.object.store.map_file import SOCKET_FILE, MapFile, store_directory
+from node.plugins.object.store.nodes import Nodes
+from node.plugins.object.store.remote_access import RemoteAccess
+from node.plugins.object.store.section import ObjectSection
 from node.plugins.object.store.server import StoreServer
-from node.sdk import Clock, SystemClock, Unavailable
+from node.sdk import Clock, NodeTls, Place, SystemClock, TlsDataPort, Unavailable
 
 log = logging.getLogger("hedgerow.object")
 
@@ -26,16 +34,24 @@ LOCK_FILE = "store.lock"
 _TICK_S = 1.0
 _ORPHAN_S = 5.0
 _START_S = 10.0
+_NOTE_S = 60.0
 
 
 class StoreProcess:
     """Everything that lives in the store process."""
 
-    def __init__(self, state_dir: Path, clock: Clock) -> None:
+    def __init__(self, state_dir: Path, clock: Clock, section: ObjectSection) -> None:
         self._state_dir = state_dir
         self.directory = store_directory(state_dir)
         self.map_file = MapFile(self.directory)
         self.host = DiskHost(self.map_file, clock)
+        self.answers = DiskAnswers(self.map_file, self.host)
+        port = TlsDataPort(NodeTls(state_dir / "tls"), self._place)
+        local = LocalAccess(self.map_file, InnerBackend(self.host, self.answer), clock)
+        self.nodes = Nodes(
+            self.map_file, local, lambda node_id: RemoteAccess(port, node_id), clock
+        )
+        self.healer = Healer(self.nodes, self.host, self.answers, clock, section, self.directory)
         self.server = StoreServer(self.directory / SOCKET_FILE, self.host, self.answer)
         self.stopping = threading.Event()
 
@@ -44,23 +60,45 @@ class StoreProcess:
         with contextlib.suppress(Unavailable):
             self.host.refresh()
         self.server.start()
+        self.healer.start()
+
+    def _place(self, node_id: str) -> Place | None:
+        found = self.map_file.places().map.nodes.get(node_id)
+        return Place(address=found.address, port=found.port, name=found.name) if found else None
 
     def answer(self, disk_id: str, question: str, argument: Any) -> Any:
         """Answer a question."""
-        del disk_id, argument
         if question == "hello":
-            return {"pid": os.getpid(), "disks": self.host.state(), "newest": self.host.newest}
+            return {
+                "pid": os.getpid(),
+                "disks": self.host.state(),
+                "newest": self.host.newest,
+                "tasks": self.healer.state(),
+            }
         if question == "stop":
             self.stopping.set()
             return True
-        raise Unavailable(f"the store process does not know {question}")
+        if question == "synced":
+            return self.healer.follower.synced(disk_id)
+        if question in ("pause", "resume"):
+            self.healer.pause(str(argument), paused=question == "pause")
+            return True
+        if question == "run":
+            self.healer.want(str(argument))
+            return True
+        return self.answers.answer(disk_id, question, argument)
 
     def run(self, spawner: int) -> None:
         """Look after the disks until this is told to stop, or the node is gone."""
         orphan_since: float | None = None
+        noted_s = 0.0
         while not self.stopping.wait(_TICK_S):
             with contextlib.suppress(Unavailable):
                 self.host.refresh()
+            if time.monotonic() - noted_s > _NOTE_S:
+                noted_s = time.monotonic()
+                with contextlib.suppress(Unavailable):
+                    self.host.note_alive()
             if is_wanted(self._state_dir, spawner):
                 orphan_since = None
             elif orphan_since is None:
@@ -69,6 +107,7 @@ class StoreProcess:
                 log.info("the node has been stopped, so its store process ends")
                 break
         self.server.stop()
+        self.healer.stop()
         self.host.close()
 
 
@@ -117,7 +156,8 @@ def main(arguments: list[str]) -> int:
     if only_one(directory) is None:
         log.error("another store process keeps %s", directory)
         return 1
-    process = StoreProcess(state_dir, SystemClock())
+    section = msgspec.json.decode(arguments[2], type=ObjectSection)
+    process = StoreProcess(state_dir, SystemClock(), section)
     signal.signal(signal.SIGTERM, lambda _number, _frame: process.stopping.set())
     process.start()
     process.run(int(arguments[1]))

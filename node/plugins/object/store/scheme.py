@@ -32,12 +32,9 @@ class Scheme(Frozen):
         """Return how many there are."""
         return self.data + self.parity
 
-    @property
-    def quorum(self) -> int:
-        """Return how many must be durable before a write is acknowledged."""
-        if self.is_coded:
-            return min(self.data + 1, self.fragments)
-        return self.fragments // 2 + 1
+    def quorum(self, homes: int) -> int:
+        """Return how many must be durable before a write is acknowledged, of so many that there should be."""
+        return min(self.data + 1, self.fragments) if self.is_coded else homes // 2 + 1
 
 
 class Extent(Frozen):
@@ -78,12 +75,11 @@ def fitting(kind: str, data: int, parity: int, disks: int) -> Scheme:
     """Return what a storage policy comes to on so many disks.
 
     Erasure coding needs that the loss of one disk costs no more than the parity; short of that, whole copies survive
-    as many losses as the parity would, as far as there are disks.
+    as many losses as the parity would. There are as many copies as there are disks, and more when disks come.
     """
-    if kind == "ec" and disks >= 2 and -(-(data + parity) // disks) <= parity:
+    if kind == "ec" and disks > 1 and -(-(data + parity) // disks) <= parity:
         return coded(data, parity)
-    wanted = parity + 1 if kind == "ec" else data
-    return copies(max(1, min(wanted, disks)))
+    return copies(max(1, parity + 1 if kind == "ec" else data))
 
 
 def extents(data: str) -> list[Extent]:
