@@ -12,14 +12,16 @@ import msgspec
 from node.plugins.compute.drivers.hypervisor import DomainState, Hypervisor, HypervisorRefused
 from node.plugins.compute.host import boot_id
 from node.plugins.compute.hypervisor_config import HypervisorSection
+from node.plugins.compute.live_migration import LiveMigration
 from node.plugins.compute.server_build import ServerBuilder
 from node.plugins.compute.server_change_jobs import ChangeJobs
 from node.plugins.compute.server_files import ServerFiles
 from node.plugins.compute.server_migrate_jobs import MigrateJobs
 from node.plugins.compute.server_outcome import RUNNING, STOPPED, Ended, Outcome, Waiting
 from node.plugins.compute.server_snapshot import ServerSnapshots
+from node.plugins.compute.server_volumes import ServerVolumes
 from node.plugins.compute.tables import Server
-from node.sdk import Clock, Control, PortState, Unavailable
+from node.sdk import Control, PortState, Unavailable
 
 _PRESS_AGAIN_S = 5.0
 _PORT_POLL_S = 0.25
@@ -35,23 +37,25 @@ class ServerJobs:
         builder: ServerBuilder,
         files: ServerFiles,
         section: HypervisorSection,
-        clock: Clock,
         virt_type: Callable[[], str],
         snapshots: ServerSnapshots,
+        volumes: ServerVolumes,
         control: Control,
     ) -> None:
         self._hypervisor = hypervisor
         self._builder = builder
         self._files = files
         self._section = section
-        self._clock = clock
+        self._clock = control.clock
         self._virt_type = virt_type
         self._snapshots = snapshots
+        self._volumes = volumes
         # By server: when something of a job began, or the button was last pressed. To lose them is harmless.
         self._timers: dict[str, dict[tuple[int, str], float]] = {}
         changes = ChangeJobs(self, builder, files, builder.state_dir)
         self._changes = changes
         self._migrations = MigrateJobs(self, control, files)
+        self._live = LiveMigration(hypervisor, builder, control, virt_type)
         self._verbs: dict[str, Callable[[Server], Outcome]] = {
             "build": self._build,
             "rebuild": self._rebuild,
@@ -61,6 +65,7 @@ class ServerJobs:
             "confirm_resize": changes.confirm_resize,
             "revert_resize": self._revert,
             "migrate": self._migrations.migrate,
+            "live_migrate": self._live_migrate,
             "rescue": changes.rescue,
             "unrescue": changes.unrescue,
             "shelve": self._shelve,
@@ -73,6 +78,7 @@ class ServerJobs:
             "unpause": self._unpause,
             "suspend": self._suspend,
             "resume": self.boot,
+            "crash_dump": self._crash_dump,
         }
 
     def work(self, server: Server) -> Outcome:
@@ -95,6 +101,8 @@ class ServerJobs:
         """Give up what the outstanding job of a server that goes was to bring forth."""
         if server.job_kind in {"snapshot", "shelve"} and server.job_done < server.job:
             self._snapshots.give_up(server)
+        if server.job_kind == "live_migrate":
+            self._live.abandon(server)
 
     def boot(self, server: Server) -> Outcome:
         """Bring the guest up from its disks, once its interfaces are there; a saved one goes on where it was."""
@@ -113,9 +121,15 @@ class ServerJobs:
             if self._late(server, "ports", self._section.port_timeout_s):
                 raise HypervisorRefused(f"port {missing[0]} was not plugged in time")
             return Waiting(again_s=_PORT_POLL_S, step="networking")
+        try:
+            disks = [plan for _row, plan in self._volumes.disks(server.id)]
+        except Unavailable as error:
+            if self._late(server, "volumes", self._section.volume_timeout_s):
+                raise HypervisorRefused(f"a volume did not come in time: {error.message}") from error
+            return Waiting(again_s=_IMAGE_POLL_S, step="block_device_mapping")
         saved = state is not None and state.reason == "saved"
         if not saved:
-            self._hypervisor.define(self._builder.plan(server, ports, self._virt_type()))
+            self._hypervisor.define(self._builder.plan(server, ports, self._virt_type(), disks))
             self._note_ports(server, ports)
         self._mark_started(server)
         self._hypervisor.start(server.id)
@@ -139,6 +153,11 @@ class ServerJobs:
         if server.old_node_id:
             return self._migrations.give_back(server)
         return self._changes.revert_resize(server)
+
+    def _live_migrate(self, server: Server) -> Outcome:
+        now = self._clock.monotonic_s()
+        timers = self._timers.setdefault(server.id, {})
+        return self._live.work(server, now - timers.setdefault((server.job, "live"), now))
 
     def _build(self, server: Server) -> Outcome:
         return self.boot(server)
@@ -200,6 +219,11 @@ class ServerJobs:
             self._must_run(server)
             self._hypervisor.save(server.id)
         return Ended(have="suspended", power=4)
+
+    def _crash_dump(self, server: Server) -> Outcome:
+        self._must_run(server)
+        self._hypervisor.interrupt(server.id)
+        return Ended(have=server.have, power=server.power)
 
     def shut_down(self, server: Server) -> Waiting | None:
         """Ask the guest to switch itself off, in the end make it; None once it is off."""

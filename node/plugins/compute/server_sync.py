@@ -30,7 +30,8 @@ from node.plugins.compute.server_move import drain_ops, leave_ops, retry_ops
 from node.plugins.compute.server_ops import job_done_ops, release_ops
 from node.plugins.compute.server_outcome import Ended, Handed, Waiting
 from node.plugins.compute.server_placement import Placer
-from node.plugins.compute.tables import Server, ServerGone
+from node.plugins.compute.server_volumes import ServerVolumes
+from node.plugins.compute.tables import Server, ServerGone, ServerVolume
 from node.sdk import AnyOp, Control, Done, NodeRow, Reconciler, Row, check, patch
 
 log = logging.getLogger("hedgerow.compute")
@@ -50,7 +51,7 @@ class ServerSync(Reconciler):
     """Reconciles servers; keys are their ids."""
 
     name: ClassVar[str] = "servers"
-    watches: ClassVar[tuple[type[Row], ...]] = (Server, NodeRow)
+    watches: ClassVar[tuple[type[Row], ...]] = (Server, ServerVolume, NodeRow)
     resync_s: ClassVar[float] = 30.0
     workers: ClassVar[int] = 4
     watches_lease: ClassVar[bool] = True
@@ -62,12 +63,14 @@ class ServerSync(Reconciler):
         files: ServerFiles,
         jobs: ServerJobs,
         interfaces: ServerInterfaces,
+        volumes: ServerVolumes,
     ) -> None:
         super().__init__(control)
         self._hypervisor = hypervisor
         self._files = files
         self._jobs = jobs
         self._interfaces = interfaces
+        self._volumes = volumes
         self._section = control.config.section(HypervisorSection)
         self._strangers: set[str] = set()
 
@@ -106,7 +109,10 @@ class ServerSync(Reconciler):
         if row_type is NodeRow:
             is_own = id == self.control.node_id
             return self.keys() if is_own and self._leaves() else []
-        row = self.control.db.get(Server, id) if row_type is Server else None
+        if row_type is ServerVolume:
+            volume = self.control.db.get(ServerVolume, id)
+            return [] if volume is None else self.affected(Server, volume.server_id)
+        row = self.control.db.get(Server, id)
         here = row is not None and row.node_id == self.control.node_id
         return [id] if here or self._files.exists(id) else []
 
@@ -114,8 +120,8 @@ class ServerSync(Reconciler):
         """Look at one server and take its next step."""
         server = self.control.db.get(Server, key)
         if server is None or server.node_id != self.control.node_id:
-            if server is not None and server.old_node_id == self.control.node_id:
-                return Done()  # it tries another node: what is here may be wanted again
+            if server is not None and self._is_moving(server):
+                return Done()  # what is here may be wanted again, or is on its way
             return self._stranger(key)
         self._strangers.discard(key)
         if server.want == "absent":
@@ -172,10 +178,10 @@ class ServerSync(Reconciler):
             now,
             have=outcome.have,
             power=outcome.power,
-            fault=server.job_data.get("fault", ""),
+            fault=outcome.fault or server.job_data.get("fault", ""),
             job=server.job,
         )
-        ops = [*outcome.ops, *ops]
+        ops = [*outcome.ops, *ops, *self._volumes.attached_ops(server)]
         fresh = db.get(Server, server.id)
         if outcome.have == "shelved_offloaded" and fresh is not None and fresh.want != "absent":
             ops = [check(fresh), *ops, *leave_ops(self.control.hook, db, fresh, now)]
@@ -230,7 +236,7 @@ class ServerSync(Reconciler):
         if (have, power) == (server.have, server.power) and self._leaves():
             return self._drain(server)
         if (have, power) == (server.have, server.power):
-            return Done(again_s=self._interfaces.keep(server) if alive else None)
+            return self._keep(server, alive=alive)
         log.info(
             "server changed by itself: %s is %s", server.have, have, extra={"server": server.id}
         )
@@ -238,6 +244,14 @@ class ServerSync(Reconciler):
         return Done(
             ops=[check(server), patch(Server, server.id, have=have, power=power, updated_at=now)]
         )
+
+    def _is_moving(self, server: Server) -> bool:
+        """Say whether a server of another node was here a moment ago, or comes here."""
+        own = self.control.node_id
+        if server.old_node_id == own:
+            return True
+        migration = migration_ops.of(self.control.db, server)
+        return migration is not None and migration.dest_node == own
 
     def _leaves(self) -> bool:
         """Say whether this node is to leave its cluster, once nothing is on it."""
@@ -251,6 +265,13 @@ class ServerSync(Reconciler):
         if ops:
             log.info("this node leaves: the server moves", extra={"server": server.id})
         return Done(ops=ops, again_s=None if ops else _DRAIN_AGAIN_S)
+
+    def _keep(self, server: Server, *, alive: bool) -> Done:
+        """Keep a server's interfaces and volumes as they are wished."""
+        kept = self._volumes.keep(server, alive=alive)
+        again_s = self._interfaces.keep(server) if alive else None
+        waits = [one for one in (kept.again_s, again_s) if one is not None]
+        return Done(ops=kept.ops, again_s=min(waits) if waits else None)
 
     def _go_on(self, server: Server) -> Done:
         """Let a guest go on that was halted at a write for which the disk had no room, once there is some."""
@@ -291,6 +312,7 @@ class ServerSync(Reconciler):
         """Remove what there is of a server here."""
         self._hypervisor.destroy(server_id)
         self._hypervisor.undefine(server_id)
+        self._volumes.let_go(server_id)
         self._files.remove(server_id)
 
     def _remove(self, server: Server) -> Done:
@@ -298,7 +320,9 @@ class ServerSync(Reconciler):
         self._clear(server.id)
         self._jobs.forget(server)
         log.info("server removed", extra={"server": server.id})
-        ops = release_ops(self.control.db, self.control.hook, server, self.control.clock.now_us())
+        db, now = self.control.db, self.control.clock.now_us()
+        moves = migration_ops.cancel_ops(db, server, now)
+        ops = release_ops(db, self.control.hook, server, now, moves)
         return Done(ops=ops, frees=True)
 
     def _stranger(self, key: str) -> Done:
@@ -342,7 +366,7 @@ class ServerSync(Reconciler):
             self._files.set_aside(key)
             return True
         gone = self.control.db.get(ServerGone, key)
-        if gone is None or own not in (gone.node_id, gone.old_node_id):
+        if gone is None or own not in migration_ops.places(self.control.db, gone):
             return False
         log.info("the server was deleted while this node was away", extra={"server": key})
         self._clear(key)

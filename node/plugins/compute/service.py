@@ -16,6 +16,7 @@ from node.plugins.compute import (
     migration_api,
     migration_files_api,
     quota_api,
+    retired_api,
     security_group_api,
     server_action_api,
     server_address_api,
@@ -36,6 +37,7 @@ from node.plugins.compute import (
     server_resize_api,
     server_shelve_api,
     server_snapshot_api,
+    server_volume_api,
     usage_api,
     version_api,
 )
@@ -56,6 +58,7 @@ _ROUTES = (
     *migration_api.ROUTES,
     *migration_files_api.ROUTES,
     *quota_api.ROUTES,
+    *retired_api.ROUTES,
     *security_group_api.ROUTES,
     *server_action_api.ROUTES,
     *server_address_api.ROUTES,
@@ -76,6 +79,7 @@ _ROUTES = (
     *server_resize_api.ROUTES,
     *server_shelve_api.ROUTES,
     *server_snapshot_api.ROUTES,
+    *server_volume_api.ROUTES,
     *guest_password.ROUTES,
     *usage_api.ROUTES,
 )

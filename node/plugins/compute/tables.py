@@ -125,7 +125,7 @@ class Server(Resource, kw_only=True):
     """Number of the newest job; 1 is the build."""
     job_kind: str = ""
     """build, start, stop, reboot_soft, reboot_hard, rebuild, evacuate, pause, unpause, suspend, resume,
-    snapshot, resize, confirm_resize, revert_resize, rescue, unrescue, shelve,
+    snapshot, resize, migrate, live_migrate, confirm_resize, revert_resize, rescue, unrescue, shelve,
     unshelve."""
     requested_node: str = ""
     """Node that was asked for by name: the server is built there or nowhere."""
@@ -162,6 +162,28 @@ class ServerGone(Server, kw_only=True):
     __table__ = Table(name="servers_gone", indexes=(("project_id",), ("deleted_at",)))
 
     deleted_at: int = 0
+
+
+class ServerVolume(Row, kw_only=True):
+    """A volume of a server: `id` is that of the attachment. Handlers insert it and write `want`, the node `have`.
+
+    The node plugs it into the guest, takes it out again when it is not wanted, and removes the row then.
+    """
+
+    __table__ = Table(name="server_volumes", indexes=(("server_id",), ("volume_id",)))
+
+    server_id: str
+    volume_id: str
+    device: str = ""
+    """As the guest sees it: /dev/vdb."""
+    boot_index: int = -1
+    """0: the server boots from it."""
+    tag: str = ""
+    delete_on_termination: bool = False
+    want: str = "attached"
+    """attached or absent."""
+    have: str = ""
+    """"" or attached."""
 
 
 class ServerExtra(Row, kw_only=True):
@@ -286,7 +308,9 @@ class Migration(Row, kw_only=True):
     status: str = ""
     """Empty: the actions say it. Else as Nova:
     queued, preparing, running, pre-migrating, migrating, finished, confirmed, reverted, completed, failed,
-    error, cancelled."""
+    error, cancelled. A live one is queued until the destination is ready, preparing until the guest begins to move."""
+    dest_dir: str = ""
+    """The destination's state directory, once that is ready for a guest that runs."""
     user_id: str = ""
     project_id: str = ""
     old_flavor_id: str = ""
@@ -304,6 +328,7 @@ ROW_TYPES: tuple[type[Row], ...] = (
     Keypair,
     Server,
     ServerGone,
+    ServerVolume,
     ServerExtra,
     ServerAction,
     Aggregate,
