@@ -73,6 +73,7 @@ class ApiServer(BaseApplication):
             "keepalive": _KEEPALIVE_S,
             "timeout": _HEARTBEAT_S,
             "graceful_timeout": _GRACE_S,
+            "header_map": "dangerous",  # the worker sorts out which names with underscores may pass
             "limit_request_line": 16382,
             "limit_request_field_size": 16384,
             "worker_tmp_dir": "/dev/shm",  # noqa: S108 - gunicorn makes and unlinks a private file there

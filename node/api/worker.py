@@ -13,6 +13,7 @@ hold it.
 """
 
 import contextlib
+import re
 import select
 import socket
 import ssl
@@ -33,6 +34,7 @@ from node.data_port import NodeTls, common_name
 STALL_S = 60
 """How long a client may send, or take, nothing in the middle of a request."""
 
+_METADATA = re.compile(r"X-(REMOVE-)?(ACCOUNT|CONTAINER|OBJECT)-META-", re.IGNORECASE)
 _READ_AHEAD_BYTES = 8192
 """How much gunicorn reads of a connection while it looks for the end of the headers."""
 _LINGER_MS = 20
@@ -104,6 +106,14 @@ def _limit_stalls(sock: socket.socket) -> None:
     for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
         with contextlib.suppress(OSError):  # the client has gone
             sock.setsockopt(socket.SOL_SOCKET, option, limit)
+
+
+def _is_plain(name: str) -> bool:
+    """Return whether a header means what it says: to WSGI, `X_Auth_Token` and `X-Auth-Token` are the same.
+
+    In metadata of objects, which are whatever their owner says, underscores count as hyphens, as Swift documents.
+    """
+    return "_" not in name or _METADATA.match(name) is not None
 
 
 @lru_cache(maxsize=1024)
@@ -250,6 +260,8 @@ class ApiWorker(ThreadWorker):
         if req._expected_100_continue:  # noqa: SLF001 - see the module
             req._expected_100_continue = False  # noqa: SLF001
             req.body = LazyContinue(req, conn.sock)
+        if any("_" in name for name, _value in req.headers):
+            req.headers = [given for given in req.headers if _is_plain(given[0])]
         resp, environ = create(
             req, conn.sock, conn.client, conn.server, conn.cfg, response_class=WholeResponse
         )

@@ -227,6 +227,14 @@ def test_headers_that_smuggle_are_refused(
     assert size_of(server, path) is None
 
 
+def test_underscores_count_as_hyphens_in_metadata_only(wire: Wire) -> None:
+    names = ["X-Object-Meta-a_b: 1", "X_Object_Meta_c: 2", "X_Auth_Token: 3", "X-Other_d: 4"]
+    names.append("Transfer_Encoding: chunked")
+    wire.ask("GET", "/gadget/v1/header", *names)
+    seen = wire.read().json
+    assert seen == {"x-object-meta-a-b": "1", "x-auth-token": "member"}
+
+
 def test_large_headers(wire: Wire) -> None:
     wire.ask("GET", GADGETS, "X-Large: " + "x" * 14000)
     assert wire.read().status == 200

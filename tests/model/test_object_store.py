@@ -202,15 +202,16 @@ class Comparison(RuleBasedStateMachine):
         container=st.sampled_from(CONTAINERS), marker=MARKERS, end=MARKERS,
         prefix=st.sampled_from(["", "d", "d/", "z"]), delimiter=st.sampled_from(["", "/", "e"]),
         limit=st.sampled_from([1, 2, 100]), reverse=st.booleans(), versions=st.booleans(),
+        refold=st.booleans(),
     )  # fmt: skip
     def listing(
         self, container: str, marker: str, end: str, prefix: str, delimiter: str, limit: int,
-        reverse: bool, versions: bool,
+        reverse: bool, versions: bool, refold: bool,
     ) -> None:  # fmt: skip
         """List a container."""
         query = Query(
             prefix=prefix, marker=marker, end_marker=end, delimiter=delimiter, limit=limit,
-            reverse=reverse, versions=versions,
+            reverse=reverse, versions=versions, refold=refold,
         )  # fmt: skip
         mine, theirs = self.both(lambda store, _side: store.list(container, query))
         assert page(mine) == page(theirs), query

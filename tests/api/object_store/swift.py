@@ -8,25 +8,33 @@ from urllib.parse import quote
 from node.plugins import object as object_plugin
 from node.testing import Answer, Cloud
 from node.testing.memory_objects import MemoryObjects
+from node.testing.object_site import ObjectSite
 
 OWN, OTHER = "project-1", "project-2"
 BASE = "/object-store/v1"
 
 
 class Swift:
-    """A cloud whose objects are in memory. `ask` is a request of the account's owner."""
+    """A cloud whose objects are in memory, or `on_disk`. `ask` is a request of the account's owner."""
 
-    def __init__(self, directory: Path, config: str = "") -> None:
+    def __init__(self, directory: Path, config: str = "", *, on_disk: bool = False) -> None:
         text = f"[node]\nname = testnode\nstate_dir = {directory}\n{config}"
         self.cloud = Cloud(directory, [object_plugin], config_text=text)
         self.objects = MemoryObjects(self.cloud.clock)
-        self.cloud.backend.kept.put("object.store", self.objects)
+        self._site: ObjectSite | None = None
+        if on_disk:
+            (directory / "site").mkdir()
+            self._site = ObjectSite(directory / "site", self.cloud.clock)
+        kept = self._site.nodes[0].store if self._site else self.objects
+        self.cloud.backend.kept.put("object.store", kept)
         self.owner = self.cloud.token(roles=("member",))
         self.other = self.cloud.token(roles=("member",), project_id=OTHER, user_id="user-2")
         self.reader = self.cloud.token(roles=("reader",), user_id="user-3")
         self.reseller = self.cloud.token(roles=("ResellerAdmin",), project_id="project-3", user_id="user-4")
 
     def close(self) -> None:
+        if self._site is not None:
+            self._site.close()
         self.cloud.machine.close()
 
     def ask(

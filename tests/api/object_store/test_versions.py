@@ -117,6 +117,7 @@ def test_copies_in_another_container(swift: Swift, header: str) -> None:
         assert (got.body, got.headers["x-object-meta-a"]) == (b"1", "1")
         assert swift.names("/old") == []
         assert swift.delete("/c/o").status == 204
+        assert swift.names("/old") == []
     else:
         kinds = [i["content_type"] for i in swift.get("/old?format=json").json]
         assert kinds[-1] == "application/x-deleted;swift_versions_deleted=1"

@@ -94,7 +94,8 @@ def door(ctx: Context) -> Mapping[str, Any]:
 
 def header(ctx: Context) -> Reply:
     wanted = ctx.param("value", "") or ""
-    return Reply(body={}, headers={"X-Echo": wanted, "Location": wanted})
+    sent = {name: text for name, text in ctx.headers.items() if name.startswith("x-")}
+    return Reply(body=sent, headers={"X-Echo": wanted, "Location": wanted})
 
 
 def blob(_ctx: Context) -> Reply:

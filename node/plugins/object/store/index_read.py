@@ -256,7 +256,9 @@ def fold(name: str, query: Query) -> str:
 
 
 def is_beyond_marker(prefix: str, query: Query) -> bool:
-    """Return whether a folded prefix is behind the marker: a marker inside of it has passed it."""
+    """Return whether a folded prefix is behind the marker: a marker inside of it has passed it, unless `refold`."""
+    if query.refold:
+        return prefix != query.marker
     if query.reverse or not query.marker:
         return True
     return _bytes(prefix) > _bytes(query.marker) and not query.marker.startswith(prefix)

@@ -3,6 +3,9 @@
 Source: https://docs.openstack.org/api-ref/object-store/#containers
 """
 
+import itertools
+from collections.abc import Iterator
+
 import msgspec
 
 from node.plugins.object import container_rules
@@ -83,18 +86,27 @@ def get(call: Call) -> Reply:
 
 
 def _objects(call: Call, container: Container, wanted: Query) -> list[listing_view.Item]:
-    account = call.account
-    by_path = call.param("path") is not None
-    found = []
-    for item in call.store.list(container.id, wanted).items:
-        if isinstance(item, str):
-            if not by_path:
-                found.append({"subdir": item})
-            elif item != wanted.prefix and (entry := call.store.head(container.id, item)):
-                found.append(listing_view.object_item(entry, account))
-        elif not (by_path and item.name == wanted.prefix):
-            found.append(listing_view.object_item(item, account))
-    return found
+    if call.param("path") is not None:
+        return list(itertools.islice(_in_folder(call, container, wanted), wanted.limit))
+    return [
+        {"subdir": item} if isinstance(item, str) else listing_view.object_item(item, call.account)
+        for item in call.store.list(container.id, wanted).items
+    ]
+
+
+def _in_folder(call: Call, container: Container, wanted: Query) -> Iterator[listing_view.Item]:
+    """Yield what is in a folder itself: objects that stand for folders in it, but no other folders."""
+    while True:
+        page = call.store.list(container.id, wanted)
+        last = wanted.marker
+        for item in page.items:
+            entry = call.store.head(container.id, item) if isinstance(item, str) else item
+            last = item if isinstance(item, str) else item.name
+            if entry is not None and entry.name != wanted.prefix:
+                yield listing_view.object_item(entry, call.account)
+        if not page.truncated or last == wanted.marker:
+            return
+        wanted = msgspec.structs.replace(wanted, marker=last)
 
 
 def _versions(call: Call, container: Container, wanted: Query) -> list[listing_view.Item]:

@@ -12,6 +12,7 @@ import hashlib
 import itertools
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -61,9 +62,13 @@ class StaticContent(Content):
         super().__init__(call, found.entry)
         self.size = object_view.listed_size(found.entry)
         self.etag = f'"{found.entry.sys[object_view.SLO]}"'
-        self.segments = manifest(call, found.entry)
         self._spot = found.spot
         self._depth = depth
+
+    @cached_property
+    def segments(self) -> list[dict[str, Any]]:
+        """Return what the manifest says; HEAD never asks."""
+        return manifest(self.call, self.entry)
 
     def blocks(self, span: Span) -> Iterator[bytes]:
         """Return bytes of segments."""

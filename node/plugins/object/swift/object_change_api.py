@@ -52,7 +52,7 @@ def _replace(call: Call, entry: Entry, meta: dict[str, str], sys: dict[str, str]
     given = call.headers.get("content-type", "")
     call.store.update(
         entry,
-        meta={name: value for name, value in meta.items() if value},
+        meta=meta,
         sys={**foreign, **sys},
         content_type=object_facts.content_type(call) if given else None,
         expires_at=expiry_rules.micros(int(at) if at else None),

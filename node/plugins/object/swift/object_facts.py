@@ -56,7 +56,7 @@ def facts(
     return Facts(
         etag=etag,
         content_type=kind,
-        meta={name: value for name, value in meta.items() if value},
+        meta=dict(meta),
         sys=dict(sys),
         expires_at=expiry_rules.micros(int(at) if at else None),
     )

@@ -26,7 +26,6 @@ def remove(call: Call, container: Container, name: str) -> dict[str, str]:
     hold_lock(call, entry)
     if version_rules.undelete(call, container, name):
         return {}
-    version_rules.archive(call, container, name)
     version_rules.note_deletion(call, container, name)
     if container.versioning:
         call.store.delete(container.id, name, marker="null")

@@ -70,10 +70,11 @@ def undelete(call: Call, container: Container, name: str) -> bool:
 
 
 def note_deletion(call: Call, container: Container, name: str) -> None:
-    """Leave a mark of a deletion among the copies, where a container keeps a history."""
+    """Copy an object that is deleted, and mark its deletion, where a container keeps a history."""
     place = container.sys.get(HISTORY)
     if not place:
         return
+    archive(call, container, name)
     target = _archive_container(call, place)
     mark = _archive_name(name, call.ctx.clock.now_us())
     writer = call.store.writer(target.id, mark, policy=target.policy, size_bytes=0)
