@@ -19,6 +19,7 @@ import ssl
 import struct
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 from typing import Any
 
 from gunicorn.http.body import Body, LengthReader
@@ -105,6 +106,12 @@ def _limit_stalls(sock: socket.socket) -> None:
             sock.setsockopt(socket.SOL_SOCKET, option, limit)
 
 
+@lru_cache(maxsize=1024)
+def _cased(name: str) -> str:
+    """Return a header's name as people write it: Falcon sends `x-trans-id`, which some clients do not know again."""
+    return name.title()
+
+
 class WholeResponse(Response):
     """A response whose headers go out with the first part of its body, in one call."""
 
@@ -113,7 +120,8 @@ class WholeResponse(Response):
     def send_headers(self) -> None:
         """Make the headers ready to be sent."""
         if not self.headers_sent:
-            lines = [*self.default_headers(), *(f"{k}: {v}\r\n" for k, v in self.headers), "\r\n"]
+            given = (f"{_cased(name)}: {value}\r\n" for name, value in self.headers)
+            lines = [*self.default_headers(), *given, "\r\n"]
             self._held = "".join(lines).encode("latin-1")
             self.headers_sent = True
 

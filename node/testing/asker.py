@@ -76,7 +76,7 @@ class Asker:
             query_string=query,
             host="cloud.test",
             protocol="https",
-            extras={PEER: peer} if peer else None,
+            extras={"REMOTE_ADDR": "127.0.0.1"} | ({PEER: peer} if peer else {}),
         )
         return Answer(status=result.status_code, headers=result.headers, body=result.content)
 

@@ -6,6 +6,7 @@ row goes after it; whoever dies between the two leaves a row that the next DELET
 
 from collections.abc import Callable, Mapping, Sequence
 
+from node.plugins.object.s3 import bucket_rules, uploads
 from node.plugins.object.store.open import store_of
 from node.plugins.object.tables import Container, StoragePolicy
 from node.sdk import (
@@ -120,11 +121,17 @@ def change(ctx: Context, id: str, edit: Callable[[Container], Container]) -> Con
 
 
 def remove(ctx: Context, container: Container) -> None:
-    """Delete an empty container.
+    """Delete an empty container, with what S3 keeps of it besides objects: its name, and uploads in progress.
 
     Raises:
         Conflict: 409, there are objects, or versions of them, in it.
     """
-    if not store_of(ctx).close(container.id):
+    store = store_of(ctx)
+    if not store.close(container.id):
         raise Conflict("There was a conflict when trying to complete your request.")
-    ctx.transact(lambda: ([delete(Container, container.id)], None), frees=True)
+    uploads.drop_all(store, container.id)
+
+    def plan() -> tuple[Sequence[AnyOp], None]:
+        return [*bucket_rules.release_ops(ctx.db, container), delete(Container, container.id)], None
+
+    ctx.transact(plan, frees=True)

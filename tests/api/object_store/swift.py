@@ -39,7 +39,7 @@ class Swift:
         """
         name, mark, query = path.partition("?")
         sent = {**(headers or {}), **{key.replace("_", "-"): value for key, value in more.items()}}
-        if body is None and method == "PUT":
+        if not body and method == "PUT":
             sent.setdefault("Content-Length", "0")
         return self.cloud.request(
             method, f"{BASE}/AUTH_{account}{quote(name)}{mark}{query}", body=body,

@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - tables of cases read better in long lines
 """Who may do what: roles, access lists, referrers, other projects."""
 
 import json

@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - tables of cases read better in long lines
 """Objects: writing, reading, conditions, ranges, metadata, copies, deletion."""
 
 import hashlib

@@ -80,14 +80,16 @@ def drop(store: Store, bucket_id: str, key: str, upload_id: str) -> None:
 
 
 def drop_all(store: Store, bucket_id: str) -> None:
-    """Forget all that a deleted bucket has besides its objects, and close what held it."""
-    for hidden in (uploads_id(bucket_id), parts_id(bucket_id), events_id(bucket_id)):
-        while not store.close(hidden):
-            page = store.list(hidden, Query(limit=_PAGE))
+    """Forget all that a deleted bucket has besides its objects. The uploads go first: what is sent late finds none."""
+    hidden = (uploads_id(bucket_id), parts_id(bucket_id), events_id(bucket_id))
+    usage = store.usage(hidden)
+    for one in hidden:
+        while one in usage and usage[one].objects:
+            page = store.list(one, Query(limit=_PAGE))
             for item in page.items:
                 if isinstance(item, Entry):
-                    store.delete(hidden, item.name)
-            if not page.items:
+                    store.delete(one, item.name)
+            if not page.truncated:
                 break
 
 

@@ -23,7 +23,7 @@ from node.plugins.object.swift import (
 from node.plugins.object.swift.account_listing import listed
 from node.plugins.object.swift.call import Call
 from node.plugins.object.swift.container_api import HTML
-from node.plugins.object.swift.faults import Refusal
+from node.plugins.object.swift.faults import Refusal, done
 from node.plugins.object.tables import Container, ObjectAccount, StoragePolicy
 from node.sdk import AnyOp, Reply, check, insert
 from node.sdk import put as put_row
@@ -132,7 +132,7 @@ def post(call: Call) -> Reply:
         return bulk_delete_api.post(call)
     _require(call)
     _change(call)
-    return Reply(status=204, headers={"Content-Type": HTML, "Content-Length": "0"})
+    return done()
 
 
 def put(call: Call) -> Reply:
@@ -214,4 +214,4 @@ def delete(call: Call) -> Reply:
         raise Refusal(400)
     _require(call)
     purge.account(call)
-    return Reply(status=204, headers={"Content-Type": HTML, "Content-Length": "0"})
+    return done()

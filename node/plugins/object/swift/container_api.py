@@ -17,7 +17,7 @@ from node.plugins.object.swift import (
 )
 from node.plugins.object.swift.call import Call
 from node.plugins.object.swift.container_change import Change
-from node.plugins.object.swift.faults import Refusal, standard
+from node.plugins.object.swift.faults import Refusal, done, standard
 from node.plugins.object.tables import Container
 from node.sdk import BadRequest, Reply
 
@@ -164,11 +164,11 @@ def post(call: Call) -> Reply:
         container.id,
         lambda row: msgspec.structs.replace(change.apply(row), updated_at=now),
     )
-    return Reply(status=204, headers={"Content-Type": HTML, "Content-Length": "0"})
+    return done()
 
 
 def delete(call: Call) -> Reply:
     """Delete an empty container."""
     call.require()
     container_rules.remove(call.ctx, call.container)
-    return Reply(status=204, headers={"Content-Type": HTML, "Content-Length": "0"})
+    return done()

@@ -153,6 +153,8 @@ def content_of(call: Call, found: Found, depth: int = 0) -> Content:
     Raises:
         Refusal: 409, large objects are nested too deep.
     """
+    if "s3-ssec-nonce" in found.entry.sys and call.method != "HEAD":
+        raise Refusal(409, "The object is encrypted with a key of its owner's: read it through S3.")
     if depth > _DEPTH:
         raise Refusal(409, "Max recursion depth exceeded")
     if object_view.is_slo(found.entry):

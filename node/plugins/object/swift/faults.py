@@ -65,7 +65,7 @@ class Refusal(NodeError):
         content_type: str = _TEXT,
     ) -> None:
         super().__init__(text or title(code))
-        self.code = code
+        self.status = self.code = code  # type: ignore[misc]  # each refusal has its own
         self.text = text
         self.headers = dict(headers or {})
         self.content_type = content_type
@@ -90,6 +90,12 @@ def page(code: int) -> bytes:
 def standard(code: int, headers: Mapping[str, str] | None = None) -> Reply:
     """Return a reply with Swift's own page."""
     return Reply(status=code, body=page(code), content_type=_HTML, headers=headers or {})
+
+
+def done(headers: Mapping[str, str] | None = None) -> Reply:
+    """Return the answer to what was done and has nothing to say."""
+    told = {"Content-Type": _HTML, "Content-Length": "0", **(headers or {})}
+    return Reply(status=204, headers=told)
 
 
 def fault(ctx: Context, error: NodeError) -> Reply:

@@ -6,7 +6,6 @@ Source: https://docs.openstack.org/api-ref/object-store/#list-activated-capabili
 import hmac
 from typing import Any
 
-from node import __version__
 from node.plugins.object import container_rules
 from node.plugins.object.swift import limit_rules
 from node.plugins.object.swift.faults import Refusal
@@ -21,6 +20,10 @@ _TEMPURL = {
     "outgoing_remove_headers": ["x-object-meta-*"],
     "outgoing_allow_headers": ["x-object-meta-public-*"],
 }
+
+
+_VERSION = "2.36.0"
+"""The release of Swift whose API this is."""
 
 
 def info(ctx: Context, **_path: str) -> Reply:
@@ -73,7 +76,6 @@ def options(_ctx: Context, **_path: str) -> Reply:
 
 def _capabilities(ctx: Context) -> dict[str, Any]:
     section = ctx.config.section(SwiftSection)
-    digests = section.tempurl_digests.split()
     default = container_rules.default_policy(ctx.db)
     policies = [
         {"name": row.name, "aliases": ", ".join([row.name, *row.aliases])}
@@ -83,7 +85,7 @@ def _capabilities(ctx: Context) -> dict[str, Any]:
     ]
     return {
         "swift": {
-            "version": f"hedgerow-{__version__}",
+            "version": _VERSION,
             "strict_cors_mode": True,
             "policies": policies,
             "allow_account_management": True,
@@ -102,6 +104,13 @@ def _capabilities(ctx: Context) -> dict[str, Any]:
             "extra_header_count": 0,
             "valid_api_versions": ["v1"],
         },
+        **_middlewares(section),
+    }
+
+
+def _middlewares(section: SwiftSection) -> dict[str, Any]:
+    digests = sorted(section.tempurl_digests.split())
+    return {
         "account_quotas": {},
         "bulk_delete": {
             "max_deletes_per_request": section.max_bulk_names,
@@ -113,8 +122,9 @@ def _capabilities(ctx: Context) -> dict[str, Any]:
         },
         "container_quotas": {},
         "cors": {},
+        "crossdomain": {},
         "dlo": {"max_segments": limit_rules.LISTING_LIMIT},
-        "formpost": {"allowed_digests": sorted(digests)},
+        "formpost": {"allowed_digests": digests},
         "object_versioning": {},
         "slo": {
             "max_manifest_segments": section.max_segments,
@@ -124,7 +134,7 @@ def _capabilities(ctx: Context) -> dict[str, Any]:
         },
         "staticweb": {},
         "symlink": {"symloop_max": 2, "static_links": True},
-        "tempurl": {**_TEMPURL, "allowed_digests": sorted(digests)},
+        "tempurl": {**_TEMPURL, "allowed_digests": digests},
         "versioned_writes": {"allowed_flags": ["x-versions-location", "x-history-location"]},
         "ratelimit": {
             "account_ratelimit": section.account_writes_per_s,
@@ -137,3 +147,15 @@ def _capabilities(ctx: Context) -> dict[str, Any]:
 def healthcheck(_ctx: Context, **_path: str) -> Reply:
     """Say that this process serves requests."""
     return Reply(status=200, body=b"OK", content_type="text/plain")
+
+
+def crossdomain(ctx: Context, **_path: str) -> Reply:
+    """Say which pages old browser plug-ins may let ask here: none, unless the configuration names some."""
+    policy = ctx.config.section(SwiftSection).cross_domain_policy
+    inner = f"{policy}\n" if policy else ""
+    text = (
+        '<?xml version="1.0"?>\n<!DOCTYPE cross-domain-policy SYSTEM '
+        '"http://www.adobe.com/xml/dtds/cross-domain-policy.dtd" >\n'
+        f"<cross-domain-policy>\n{inner}</cross-domain-policy>"
+    )
+    return Reply(status=200, body=text.encode(), content_type="application/xml")

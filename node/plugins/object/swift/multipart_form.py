@@ -11,6 +11,8 @@ from node.sdk import BadRequest
 
 _BLOCK = 1 << 16
 _HEADERS_BYTES = 1 << 14
+_ENDS = (b"\r\n", b"--")
+"""What follows a boundary: another part, or the end."""
 
 
 def parameters(value: str) -> tuple[str, dict[str, str]]:
@@ -107,11 +109,16 @@ class _Feed:
         """Yield what comes before a mark, which is taken too."""
         while True:
             at = self._held.find(mark)
-            if at >= 0:
-                if at:
-                    yield self._held[:at]
-                self._held = self._held[at + len(mark) :]
-                return
+            while at >= 0:
+                end = at + len(mark)
+                while len(self._held) < end + len(_ENDS[0]):
+                    self._more()
+                if self._held[end : end + len(_ENDS[0])] in _ENDS:
+                    if at:
+                        yield self._held[:at]
+                    self._held = self._held[end:]
+                    return
+                at = self._held.find(mark, end)  # data that only begins like the mark
             safe = len(self._held) - len(mark) + 1
             if safe > 0:
                 block, self._held = self._held[:safe], self._held[safe:]

@@ -14,7 +14,7 @@ from node.plugins.object.swift import (
     slo_api,
 )
 from node.plugins.object.swift.call import Call
-from node.plugins.object.swift.faults import Refusal, standard
+from node.plugins.object.swift.faults import Refusal, done, standard
 from node.plugins.object.swift.object_find import target_of
 from node.plugins.object.tables import Container
 from node.sdk import NotFound, Reply
@@ -78,12 +78,15 @@ def delete(call: Call) -> Reply:
     if version_id is not None and version_id != "":
         return _delete_version(call, container, version_id)
     headers = removal_rules.remove(call, container, call.object_name)
-    return Reply(status=204, headers=headers)
+    return done(headers)
 
 
 def _delete_version(call: Call, container: Container, version_id: str) -> Reply:
     if not container.versioning and version_id != "null":
         raise Refusal(400, "version-aware operations require that the container is versioned")
+    present = call.store.head(container.id, call.object_name, version_id)
+    if present is not None:
+        removal_rules.hold_lock(call, present)
     removed = call.store.delete(container.id, call.object_name, version_id)
     if removed is None:
         raise Refusal(404)
@@ -92,4 +95,4 @@ def _delete_version(call: Call, container: Container, version_id: str) -> Reply:
         "X-Object-Version-Id": version_id,
         "X-Object-Current-Version-Id": object_view.version_id(newest) if newest else "null",
     }
-    return Reply(status=204, headers=told)
+    return done(told)

@@ -178,8 +178,13 @@ def restore(call: Call, container: Container, version_id: str) -> Reply:
     with writer:
         if entry.size_bytes:
             upload.write_all(call, writer, call.store.read(entry))
+        sys = {
+            n: v
+            for n, v in entry.sys.items()
+            if n not in ("s3-hold", "s3-lock-mode", "s3-lock-until")
+        }
         facts = object_facts.facts(
-            call, entry.etag, kind=entry.content_type, meta=entry.meta, sys=entry.sys
+            call, entry.etag, kind=entry.content_type, meta=entry.meta, sys=sys
         )
         made = writer.commit(facts, version=version_rules.keeps_versions(container))
     return write_rules.created(container, made)

@@ -4,6 +4,7 @@ Source: https://docs.openstack.org/api-ref/object-store/#create-or-replace-objec
 """
 
 from node.plugins.object.swift import (
+    bulk_extract_api,
     limit_rules,
     object_copy_api,
     object_facts,
@@ -19,7 +20,9 @@ from node.sdk import Reply
 
 
 def put(call: Call) -> Reply:
-    """Store an object."""
+    """Store an object, or the files of an archive below its name."""
+    if "extract-archive" in call.ctx.params:
+        return bulk_extract_api.put(call)
     call.require()
     call.hold_names()
     container = call.container

@@ -8,6 +8,7 @@ import msgspec
 
 from node.plugins.object import container_rules
 from node.plugins.object.store.contract import Entry, Query
+from node.plugins.object.swift import removal_rules
 from node.plugins.object.swift.call import Call
 from node.plugins.object.tables import Container, ObjectAccount
 from node.sdk import AnyOp, check, delete, insert, put
@@ -37,6 +38,7 @@ def empty(call: Call, container: Container) -> None:
         listing = call.store.list(container.id, Query(versions=True))
         entries = [item for item in listing.items if isinstance(item, Entry)]
         for entry in entries:
+            removal_rules.hold_lock(call, entry)
             call.store.delete(container.id, entry.name, entry.version_id)
         if not listing.truncated or not entries:
             return

@@ -48,9 +48,7 @@ def spans(pairs: Sequence[tuple[int | None, int | None]], size: int) -> list[Spa
     if len(pairs) > _MOST:
         return []
     ordered = sorted(found, key=lambda span: span.offset)
-    overlaps = sum(
-        one.offset + one.length > two.offset for one, two in itertools.pairwise(ordered)
-    )
+    overlaps = sum(one.offset + one.length > two.offset for one, two in itertools.pairwise(ordered))
     back = sum(one.offset > two.offset for one, two in itertools.pairwise(found))
     return [] if overlaps > _MOST_OVERLAPS or back > _MOST_STEPS_BACK else found
 

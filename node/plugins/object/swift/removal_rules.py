@@ -1,5 +1,7 @@
 """Deleting an object in a container that may keep versions, copies or a history."""
 
+from node.plugins.object.s3 import lock_rules
+from node.plugins.object.store.contract import Entry
 from node.plugins.object.swift import object_view, version_rules
 from node.plugins.object.swift.call import Call
 from node.plugins.object.swift.faults import Refusal
@@ -21,6 +23,7 @@ def remove(call: Call, container: Container, name: str) -> dict[str, str]:
         return told
     if entry is None:
         raise Refusal(404)
+    hold_lock(call, entry)
     if version_rules.undelete(call, container, name):
         return {}
     version_rules.archive(call, container, name)
@@ -30,3 +33,13 @@ def remove(call: Call, container: Container, name: str) -> dict[str, str]:
     else:
         call.store.delete(container.id, name)
     return {}
+
+
+def hold_lock(call: Call, entry: Entry) -> None:
+    """Refuse to remove a version that S3's object lock holds.
+
+    Raises:
+        Refusal: 403.
+    """
+    if lock_rules.is_locked(entry.sys, call.ctx.clock.now_us()):
+        raise Refusal(403, "The object is locked: it cannot be deleted before its retention ends.")

@@ -36,5 +36,7 @@ class SwiftSection(Frozen):
     """Failures after which a bulk operation gives up."""
     tempurl_digests: str = "sha1 sha256 sha512"
     """Digests of signatures that temporary URLs and forms may use."""
+    cross_domain_policy: str = ""
+    """What `/crossdomain.xml` allows, as XML elements; empty: nothing."""
     info_admin_key: str = ""
     """Key that signs requests for all of `/info`; empty: nobody may ask for that."""

@@ -20,7 +20,7 @@ _STEP = 1024
 
 def _head(label: str, css: str) -> str:
     style = (
-        f'<link rel="stylesheet" type="text/css" href="{escape(quote(css, ":/"))}"/>'
+        f'<link rel="stylesheet" type="text/css" href="{escape(quote(css, ":/"))}" />'
         if css
         else f'<style type="text/css">{_STYLE}</style>'
     )

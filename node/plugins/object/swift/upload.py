@@ -1,21 +1,15 @@
-"""Taking the body of a request into the store.
-
-Hard part: speed. The body comes into one buffer that each thread keeps, and is hashed and written from there;
-nothing is copied about.
-"""
+"""Taking the body of a request into the store."""
 
 import hashlib
-import threading
 from collections.abc import Iterable
 
 from node.plugins.object.store.contract import Writer
 from node.plugins.object.swift.call import Call
 from node.plugins.object.swift.faults import Refusal
-from node.sdk import Frozen
+from node.sdk import Frozen, TooLarge
+from node.sdk import receive as take
 
-_BUFFER_BYTES = 1 << 20
 _SMALL_BYTES = 1 << 16
-_local = threading.local()
 
 
 class Received(Frozen):
@@ -57,17 +51,11 @@ def receive(call: Call, writer: Writer, length: int | None, limit: int | None = 
         writer.write(data)
         return Received(size=len(data), etag=digest.hexdigest())
     most = call.section.max_file_size_bytes if limit is None else limit
-    view = _buffer()
-    readinto = call.ctx.stream.readinto
-    size = 0
-    while got := readinto(view):
-        size += got
-        if size > most:
-            raise Refusal(413, "" if limit is None else "Upload exceeds quota.")
-        part = view[:got]
-        digest.update(part)
-        writer.write(part)
-    return Received(size=size, etag=digest.hexdigest())
+    try:
+        taken = take(call.ctx.stream, writer.write, digests=("md5",), limit_bytes=most)
+    except TooLarge:
+        raise Refusal(413, "" if limit is None else "Upload exceeds quota.") from None
+    return Received(size=taken.size, etag=taken.digests[0])
 
 
 def write_all(call: Call, writer: Writer, blocks: Iterable[bytes]) -> Received:
@@ -96,11 +84,3 @@ def hold_etag(call: Call, etag: str) -> None:
     wanted = call.headers.get("etag", "").strip().strip('"').lower()
     if wanted and wanted != etag.lower():
         raise Refusal(422)
-
-
-def _buffer() -> memoryview:
-    """Return the thread's buffer."""
-    found: memoryview | None = getattr(_local, "buffer", None)
-    if found is None:
-        found = _local.buffer = memoryview(bytearray(_BUFFER_BYTES))
-    return found
