@@ -6,7 +6,7 @@ row goes after it; whoever dies between the two leaves a row that the next DELET
 
 from collections.abc import Callable, Mapping, Sequence
 
-from node.plugins.object.s3 import bucket_rules, uploads
+from node.plugins.object import hidden_containers
 from node.plugins.object.store.open import store_of
 from node.plugins.object.tables import Container, StoragePolicy
 from node.sdk import (
@@ -120,8 +120,10 @@ def change(ctx: Context, id: str, edit: Callable[[Container], Container]) -> Con
     return ctx.transact(plan)
 
 
-def remove(ctx: Context, container: Container) -> None:
-    """Delete an empty container, with what S3 keeps of it besides objects: its name, and uploads in progress.
+def remove(
+    ctx: Context, container: Container, *, also: Callable[[], Sequence[AnyOp]] = lambda: ()
+) -> None:
+    """Delete an empty container, with what is kept for it besides objects. `also` gives more operations.
 
     Raises:
         Conflict: 409, there are objects, or versions of them, in it.
@@ -129,9 +131,5 @@ def remove(ctx: Context, container: Container) -> None:
     store = store_of(ctx)
     if not store.close(container.id):
         raise Conflict("There was a conflict when trying to complete your request.")
-    uploads.drop_all(store, container.id)
-
-    def plan() -> tuple[Sequence[AnyOp], None]:
-        return [*bucket_rules.release_ops(ctx.db, container), delete(Container, container.id)], None
-
-    ctx.transact(plan, frees=True)
+    hidden_containers.drop_all(store, container.id)
+    ctx.transact(lambda: ([*also(), delete(Container, container.id)], None), frees=True)

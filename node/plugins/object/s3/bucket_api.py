@@ -148,7 +148,9 @@ def delete_bucket(call: Call) -> Reply:
     """Delete an empty bucket; uploads in progress go with it."""
     bucket = call.bucket
     try:
-        container_rules.remove(call.ctx, bucket)
+        container_rules.remove(
+            call.ctx, bucket, also=lambda: bucket_rules.release_ops(call.ctx.db, bucket)
+        )
     except Conflict as error:
         raise S3Error("BucketNotEmpty", BucketName=bucket.name) from error
     return Reply(status=204)

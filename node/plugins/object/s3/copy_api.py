@@ -13,6 +13,7 @@ from urllib.parse import parse_qsl, unquote
 
 import msgspec
 
+from node.plugins.object.hidden_containers import parts_id
 from node.plugins.object.s3 import (
     access,
     checksums,
@@ -25,7 +26,7 @@ from node.plugins.object.s3 import (
     tag_rules,
     uploads,
 )
-from node.plugins.object.s3.bucket_rules import find_bucket, parts_id
+from node.plugins.object.s3.bucket_rules import find_bucket
 from node.plugins.object.s3.call import Call
 from node.plugins.object.s3.faults import S3Error
 from node.plugins.object.s3.object_read_api import part_number, read

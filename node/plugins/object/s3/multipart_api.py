@@ -9,8 +9,8 @@ Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/mpuoverview.html
 from hashlib import md5
 from typing import Any
 
+from node.plugins.object.hidden_containers import parts_id, uploads_id
 from node.plugins.object.s3 import access, checksums, encryption, events, uploads
-from node.plugins.object.s3.bucket_rules import parts_id, uploads_id
 from node.plugins.object.s3.call import MAX_BODY_BYTES, Call
 from node.plugins.object.s3.complete_rules import Completion, Named, check_parts, named_parts
 from node.plugins.object.s3.condition_headers import write_condition

@@ -6,8 +6,8 @@ An event that cannot be delivered holds back those behind it to the same place, 
 import logging
 from collections.abc import Callable, Iterable
 
+from node.plugins.object.hidden_containers import events_id
 from node.plugins.object.s3 import webhook
-from node.plugins.object.s3.bucket_rules import events_id
 from node.plugins.object.s3.lifecycle_sync import is_mine
 from node.plugins.object.s3.section import S3Section
 from node.plugins.object.store.contract import Entry, Query, Store
