@@ -112,6 +112,7 @@ def networks(rest: Rest, choice: Choice) -> tuple[str, str]:
         body = {"name": "public-v4", "network_id": public["id"], "ip_version": 4, "cidr": str(network),
                 "gateway_ip": str(network[1]), "enable_dhcp": False, "allocation_pools": [pool]}  # fmt: skip
         rest.post("/network/v2.0/subnets", {"subnet": body})
+    _default_pools(rest)
     private = rest.find("/network/v2.0/networks", "networks", PRIVATE)
     if private is None:
         private = rest.post("/network/v2.0/networks", {"network": {"name": PRIVATE}})["network"]
@@ -133,6 +134,15 @@ def networks(rest: Rest, choice: Choice) -> tuple[str, str]:
             {"subnet_id": subnet["id"]},
         )
     return str(public["id"]), str(private["id"])
+
+
+def _default_pools(rest: Rest) -> None:
+    """Make the pools that networks come from which are allocated for a project by themselves."""
+    for version, prefix, length in ((4, "10.208.0.0/14", 26), (6, "fd4a:9d1c:60::/48", 64)):
+        name = f"default-v{version}"
+        if rest.find("/network/v2.0/subnetpools", "subnetpools", name) is None:
+            body = {"name": name, "prefixes": [prefix], "default_prefixlen": length, "shared": True, "is_default": True}
+            rest.post("/network/v2.0/subnetpools", {"subnetpool": body})
 
 
 def _share(rest: Rest, network_id: str) -> None:

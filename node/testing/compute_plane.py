@@ -16,6 +16,7 @@ from node.plugins.compute.server_interfaces import ServerInterfaces
 from node.plugins.compute.server_jobs import ServerJobs
 from node.plugins.compute.server_snapshot import ServerSnapshots
 from node.plugins.compute.server_sync import ServerSync
+from node.plugins.compute.server_volumes import ServerVolumes
 from node.plugins.compute.tables import ROW_TYPES, FlavorFacts, Server, ServerAction, ServerExtra
 from node.state.row import Row
 from node.state.txn import AnyOp, Applied, Count, insert, patch
@@ -185,13 +186,15 @@ class Plane:
             builder,
             self.files,
             self.section,
-            control.clock,
             lambda: "qemu",
             snapshots,
+            volumes := ServerVolumes(control, self.hypervisor, self.files),
             control,
         )
         interfaces = ServerInterfaces(self.hypervisor, builder, self.files)
-        self.sync = ServerSync(control, self.hypervisor, self.files, self.jobs, interfaces)
+        self.sync = ServerSync(
+            control, self.hypervisor, self.files, self.jobs, interfaces, volumes
+        )
         self.sync.start()
 
     def add(self, **fields: Any) -> str:

@@ -53,13 +53,20 @@ def read(driver: Driver, what: Volume | Snapshot, offset: int, length: int) -> b
 def guest_io(connection: Connection, *commands: str) -> str:
     """Do what a guest does, through the connection, with the commands of qemu-io; return what it said."""
     options = (
-        f"driver=nbd,server.type=unix,server.path={connection.socket},export={connection.export},"
+        f"driver=nbd,server.type=unix,server.path={connection.socket.name},export={connection.export},"
         "reconnect-delay=30,open-timeout=10"
     )
     argv = ["qemu-io", "--image-opts", options]
     for command in commands:
         argv += ["-c", command]
-    done = subprocess.run(argv, check=False, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        argv,
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        cwd=connection.socket.parent,  # the names of sockets are short
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "failed" not in done.stdout, done.stdout
     return done.stdout

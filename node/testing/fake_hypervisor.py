@@ -6,7 +6,7 @@ way. `fail_next` makes a verb raise once, before or after it took effect: what a
 
 from collections.abc import Callable
 
-from node.plugins.compute.domain_xml import DomainPlan, InterfacePlan
+from node.plugins.compute.domain_xml import DiskPlan, DomainPlan, InterfacePlan
 from node.plugins.compute.drivers.hypervisor import DomainState
 from node.plugins.compute.guest_usage import DiskUsage, GuestUsage, NicUsage
 
@@ -19,6 +19,9 @@ class FakeHypervisor:
         self.lets_interfaces_go = True
         self.plugged: dict[str, dict[str, str]] = {}
         """MAC by tap of each running guest."""
+        self.volumes_in: dict[str, dict[str, int]] = {}
+        """Size of each volume of each running guest, by serial."""
+        self.lets_volumes_go = True
         self.plans: dict[str, DomainPlan] = {}
         self.states: dict[str, DomainState] = {}
         self.calls: list[tuple[str, str]] = []
@@ -117,6 +120,35 @@ class FakeHypervisor:
             ),
         )
 
+    def volumes(self, server_id: str) -> dict[str, int]:
+        """Return size by serial."""
+        return dict(self.volumes_in.get(server_id, {}))
+
+    def plug_volume(self, server_id: str, disk: DiskPlan) -> None:
+        """Plug a volume in."""
+
+        def effect() -> None:
+            self.volumes_in.setdefault(server_id, {})[disk.serial] = 0
+
+        self._do("plug_volume", server_id, effect)
+
+    def unplug_volume(self, server_id: str, serial: str) -> None:
+        """Let a volume go, if the guest obeys."""
+
+        def effect() -> None:
+            if self.lets_volumes_go:
+                self.volumes_in.get(server_id, {}).pop(serial, None)
+
+        self._do("unplug_volume", server_id, effect)
+
+    def resize_volume(self, server_id: str, serial: str, size_bytes: int) -> None:
+        """Show a new size."""
+
+        def effect() -> None:
+            self.volumes_in[server_id][serial] = size_bytes
+
+        self._do("resize_volume", server_id, effect)
+
     def undefine(self, server_id: str) -> None:
         """Forget a domain."""
         if server_id in self.plans:
@@ -134,6 +166,7 @@ class FakeHypervisor:
     def _start(self, server_id: str) -> None:
         plan = self.plans[server_id]
         self.plugged[server_id] = {one.tap: one.mac for one in plan.interfaces}
+        self.volumes_in[server_id] = {one.serial: 0 for one in plan.disks if one.export}
         self._set(server_id, DomainState(power="running"))
 
     def _define(self, plan: DomainPlan) -> None:

@@ -46,7 +46,9 @@ class SiteNode:
         self.quorum = IndexQuorum(self.nodes, self._clock)
         self.store = ObjectStore(self.quorum)
         section = ObjectSection(heal_mib_per_s=100_000)
-        self.healer = Healer(self.nodes, self.host, self.answers, self._clock, section)
+        self.healer = Healer(
+            self.nodes, self.host, self.answers, self._clock, section, self.directory
+        )
         """Not started: tests run its parts."""
 
     def close(self) -> None:

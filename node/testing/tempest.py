@@ -15,6 +15,11 @@ from pathlib import Path
 
 from node.testing.running_lab import RunningLab
 
+_COLLECTIONS = (
+    ("/image/v2/images", "images"),
+    ("/compute/v2.1/flavors", "flavors"),
+    ("/network/v2.0/networks", "networks"),
+)
 DEFAULT_VENV = Path("/var/lib/hedgerow/venv-tempest")
 _INSTALL_S = 600
 
@@ -65,11 +70,11 @@ class Tempest:
 
     def _settings(self) -> dict[str, dict[str, str]]:
         facts = self._lab.facts
-        images, flavors, networks, extensions = self._discover()
+        images, flavors, networks = (self._ids(*where) for where in _COLLECTIONS)
         return {
             "DEFAULT": {"log_file": "tempest.log"},
             "oslo_concurrency": {"lock_path": str(self._workspace / "locks")},
-            "service_available": {"cinder": "false", "swift": "false", "horizon": "false"},
+            "service_available": {"horizon": "false", "cinder": "true", "swift": "true"},
             "auth": {
                 "use_dynamic_credentials": "true",
                 "admin_username": "admin",
@@ -91,22 +96,19 @@ class Tempest:
                 "flavor_ref_alt": flavors[facts["flavors"][1]],
                 "hypervisor_type": "QEMU",
                 "build_interval": "1",
-            },
-            "compute-feature-enabled": {
-                "console_output": "true",
-                "config_drive": "true",
-                "metadata_service": "true",
-                "enable_instance_password": "true",
+                "min_microversion": "2.1",
+                "max_microversion": self._newest("/compute/"),
             },
             "network": {
                 "public_network_id": networks[facts["external_network"]],
                 "project_network_cidr": "10.100.0.0/16",
             },
-            "network-feature-enabled": {
-                "api_extensions": ",".join(extensions),
-                "floating_ips": "true",
+            "volume": {
+                "catalog_type": "block-storage",
+                "min_microversion": "3.0",
+                "max_microversion": self._newest("/volume/"),
             },
-            "image-feature-enabled": {"import_image": "true"},
+            "object-storage": {"operator_role": "member"},
             "validation": {
                 "run_validation": "true",
                 "connect_method": "floating",
@@ -114,20 +116,60 @@ class Tempest:
                 "ssh_key_type": "ecdsa",
                 "network_for_ssh": facts["external_network"],
             },
+            **self._features(),
         }
 
-    def _discover(self) -> tuple[dict[str, str], dict[str, str], dict[str, str], list[str]]:
-        """Return ids by name of images, flavors and networks, and Neutron's extension aliases."""
-        found = {}
-        for service, path, collection in (
-            ("image", "/image/v2/images", "images"),
-            ("flavor", "/compute/v2.1/flavors", "flavors"),
-            ("network", "/network/v2.0/networks", "networks"),
-        ):
-            items = self._ask(path)[collection]
-            found[service] = {item["name"]: item["id"] for item in items}
-        aliases = [item["alias"] for item in self._ask("/network/v2.0/extensions")["extensions"]]
-        return found["image"], found["flavor"], found["network"], aliases
+    def _features(self) -> dict[str, dict[str, str]]:
+        """Return what the cloud says that it can do, and what it cannot say."""
+        network = [one["alias"] for one in self._ask("/network/v2.0/extensions")["extensions"]]
+        return {
+            "compute-feature-enabled": {
+                "console_output": "true",
+                "config_drive": "true",
+                "metadata_service": "true",
+                "enable_instance_password": "true",
+                "shelve": "true",
+                "rescue": "true",
+                "snapshot": "true",
+                "resize": "true",
+                "suspend": "true",
+                "pause": "true",
+                "interface_attach": "true",
+                "vnc_console": "false",
+            },
+            "network-feature-enabled": {
+                "api_extensions": ",".join(network),
+                "floating_ips": "true",
+                "ipv6": "true",
+                "ipv6_subnet_attributes": "true",
+                "port_security": "true",
+            },
+            "image-feature-enabled": {
+                "import_image": "true",
+                "os_glance_reserved": "true",
+                "image_format_enforcement": "true",
+            },
+            "volume-feature-enabled": {
+                "snapshot": "true",
+                "clone": "true",
+                "backup": "true",
+                "extend_attached_volume": "true",
+            },
+            "object-storage-feature-enabled": {
+                "container_sync": "false",
+                "object_versioning": "true",
+                "discoverable_apis": ",".join(self._ask("/object-store/info")),
+            },
+        }
+
+    def _ids(self, path: str, collection: str) -> dict[str, str]:
+        """Return the ids of what is listed there, by name."""
+        return {item["name"]: item["id"] for item in self._ask(path)[collection]}
+
+    def _newest(self, path: str) -> str:
+        """Return the newest microversion that a service's version document offers."""
+        offered = [one.get("version", "") for one in self._ask(path)["versions"]]
+        return max((v for v in offered if v), key=lambda v: [int(part) for part in v.split(".")])
 
     def _ask(self, path: str) -> dict[str, list[dict[str, str]]]:
         code = (

@@ -32,6 +32,7 @@ from node.ids import RandomIds
 from node.pluginhost import BUILTIN
 from node.sdk import NodeRow, insert
 from node.testing import Answer, Cloud
+from node.testing.memory_objects import MemoryObjects
 
 PARAMETER = re.compile(r"\{(\w+)(?::\w+)?\}")
 BUDGET_S = float(os.environ.get("HEDGEROW_FUZZ_S", "0"))
@@ -121,6 +122,7 @@ class World:
             }
             plugins.append(SimpleNamespace(**hooks))
         self.cloud = Cloud(directory, plugins, ids=DrawnIds(SEED))
+        self.cloud.backend.kept.put("object.store", MemoryObjects(self.cloud.clock))
         self.calls = [(s, r) for s in self.cloud.services for r in s.routes]
         self.token = self.cloud.token(roles=("admin",), project_id="a" * 32, user_id="b" * 32)
         self.ids: dict[str, list[str]] = defaultdict(list)

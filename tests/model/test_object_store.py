@@ -9,9 +9,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    invariant,
+    rule,
+    run_state_machine_as_test,
+)
 
 from node.errors import NodeError
 from node.plugins.object.store.contract import (
@@ -308,10 +315,8 @@ class ThreeNodes(Comparison):
 
 SOME = settings(max_examples=25, stateful_step_count=25)
 
-TestOneDisk = OneDisk.TestCase
-TestOneDisk.settings = SOME
-TestThreeDisks = ThreeDisks.TestCase
-TestThreeDisks.settings = SOME
-TestThreeNodes = ThreeNodes.TestCase
-TestThreeNodes.settings = SOME
 
+
+@pytest.mark.parametrize("machine", [OneDisk, ThreeDisks, ThreeNodes])
+def test_the_store_does_what_its_model_does(machine: type[Comparison]) -> None:
+    run_state_machine_as_test(machine, settings=SOME)

@@ -11,12 +11,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from node.errors import NodeError
 from node.plugins.object.store.contract import Query, Store
+from node.plugins.object.store_commands import object_group
+from node.plugins.object.store_status import store_health, store_metrics
 from tests.probe.object_node import ObjectNode, get, put, until
 
 SIZES = (10, 5_000, 65_536, 200_000, 1_500_000)
+
+
+pytestmark = [pytest.mark.probe, pytest.mark.slow]
 
 
 @pytest.fixture(params=[1, 3], ids=["one-disk", "three-disks"])
@@ -135,3 +141,29 @@ def test_a_client_that_is_killed_leaves_whole_objects_and_no_litter(node: Object
     node.kill()
     until(lambda: node.pid, "the store process does not come back")
     assert not list(node.directory.glob("d*/staged/*"))
+
+
+def test_commands_show_and_steer_the_store(node: ObjectNode) -> None:
+    put(node.store, "c", "o", b"1")
+    config = str(node.directory / "hedgerow.ini")
+
+    def run(*arguments: str) -> str:
+        done = CliRunner().invoke(object_group, [*arguments, "--config", config])
+        assert done.exit_code == 0, done.output
+        return done.output
+
+    shown = run("status")
+    assert "replicated-3 on" in shown
+    assert str(node.directory / "d0") in shown
+    assert "scrub is paused" in run("pause", "scrub")
+    line = next(line for line in run("status").splitlines() if line.startswith("  scrub"))
+    assert "paused" in line
+    assert "healing" in str(store_health(node.cloud.control))
+    run("resume", "scrub")
+    run("run", "scrub")
+    until(lambda: "runs 0" not in run("status").split("scrub")[1], "the scrubber does not run")
+    until(lambda: store_health(node.cloud.control)[0][1], "it is not healthy")
+    assert store_metrics(node.cloud.control)["object_store_up"] == 1.0
+    refused = CliRunner().invoke(object_group, ["pause", "nothing", "--config", config])
+    assert refused.exit_code == 1
+    assert "There is no task nothing" in refused.output

@@ -108,6 +108,18 @@ def _find(ctx: Context, host: str, binary: str) -> _Service:
     raise NotFound(f"Service {binary} could not be found on host {host}.")
 
 
+def _volume_host(ctx: Context, host: str) -> _Service:
+    """Return the volume service of a host.
+
+    Raises:
+        BadRequest: 400, there is none: what freezes and thaws says it so.
+    """
+    try:
+        return _find(ctx, host, "cinder-volume")
+    except NotFound as error:
+        raise BadRequest(f"Invalid input received: {error.message}") from error
+
+
 def _change(ctx: Context, binary: str, fields: dict[str, Any]) -> None:
     body: ServiceBody = ctx.body
 
@@ -166,19 +178,21 @@ def disable_with_reason(ctx: Context) -> dict[str, Any]:
 
 def freeze(ctx: Context) -> Reply:
     """Have no volume made on a host; those that are there go on."""
+    _volume_host(ctx, ctx.body.host)
     _change(ctx, "cinder-volume", {"frozen": True})
     return Reply(status=200)
 
 
 def thaw(ctx: Context) -> Reply:
     """Let volumes be made on a host again."""
+    _volume_host(ctx, ctx.body.host)
     _change(ctx, "cinder-volume", {"frozen": False})
     return Reply(status=200)
 
 
 def failover(ctx: Context) -> Reply:
     """Refuse: hosts of this cloud have no second backend to fail over to."""
-    _find(ctx, ctx.body.host, "cinder-volume")
+    _volume_host(ctx, ctx.body.host)
     raise BadRequest("Invalid replication target: the host has no replication targets.")
 
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 from urllib.parse import urlencode
 
-from node.sdk import BadRequest, Context, Row
+from node.sdk import BadRequest, Context, NotFound, Row
 
 T = TypeVar("T")
 R = TypeVar("R", bound=Row)
@@ -86,7 +86,8 @@ def page(
     """Return the rows of the page that was asked for, and `{collection}_links` where more follow.
 
     Raises:
-        BadRequest: 400, bad limit, offset, marker or sort key.
+        BadRequest: 400, bad limit, offset or sort key.
+        NotFound: 404, no row has the marker's id.
     """
     ordered = list(rows)
     for name, descending in reversed(_sort_keys(ctx, sort)):
@@ -98,12 +99,12 @@ def page(
     if marker:
         ids = [key(row) for row in ordered]
         if marker not in ids:
-            raise BadRequest(f"marker [{marker}] not found")
+            raise NotFound(f"Marker {marker} could not be found.")
         start += ids.index(marker) + 1
     size = min(size, MAX_LIMIT)
     found = ordered[start : start + size]
     more: dict[str, Any] = {}
-    if start + size < len(ordered) and found and ctx.param("limit") is not None:
+    if found and len(found) == size and ctx.param("limit") is not None:
         href = next_link(ctx, key(found[-1]))
         more = {f"{collection}_links": [{"rel": "next", "href": href}]}
     return found, more

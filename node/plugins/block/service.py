@@ -12,6 +12,7 @@ import msgspec
 from node.plugins.block import (
     attachment_api,
     backup_api,
+    backup_record_api,
     cloud_api,
     group_api,
     group_snapshot_api,
@@ -40,6 +41,7 @@ from node.sdk import BadRequest, Context, Route, Service
 _ROUTES = (
     *attachment_api.ROUTES,
     *backup_api.ROUTES,
+    *backup_record_api.ROUTES,
     *cloud_api.ROUTES,
     *group_api.ROUTES,
     *group_snapshot_api.ROUTES,

@@ -10,11 +10,10 @@ from msgspec import UNSET, UnsetType
 
 from node.plugins.block import listing, lookup, requests, volume_rules
 from node.plugins.block.checks import LooseMetadata, Text255, reference, text_or_none, texts
-from node.plugins.block.faults import field_error
 from node.plugins.block.listing import boolean, stamp
 from node.plugins.block.tables import Snapshot, Volume
 from node.plugins.block.volume_ops import new_snapshot_ops, snapshot_gone_ops
-from node.sdk import AnyOp, BadRequest, Context, Frozen, Reply, Route, check, patch
+from node.sdk import AnyOp, BadRequest, Context, Frozen, NotFound, Reply, Route, check, patch
 
 _SORT: Mapping[str, Callable[[Snapshot], Any]] = {
     "id": lambda row: row.id,
@@ -35,7 +34,7 @@ _ADMIN = "volume_extension:volume_admin_actions"
 class NewSnapshot(Frozen):
     """`snapshot` of a create request."""
 
-    volume_id: str
+    volume_id: str | None = None
     name: Text255 | None = None
     display_name: Text255 | None = None
     description: Text255 | None = None
@@ -158,7 +157,7 @@ def create(ctx: Context) -> Reply:
     force = _force(ctx, new)
     volume_id = reference(new.volume_id, "volume_id")
     if not volume_id:
-        raise field_error("volume_id", new.volume_id, "It is not a 'uuid'")
+        raise NotFound(f"Volume {new.volume_id} could not be found.")
 
     def plan() -> tuple[list[AnyOp], Snapshot]:
         volume = lookup.volume(ctx, volume_id, "volume:create_snapshot")

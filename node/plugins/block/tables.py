@@ -156,6 +156,10 @@ class Backup(Resource, kw_only=True):
     """Moment that the contents are of."""
     restoring_to: str = ""
     """Volume that is being written from it."""
+    volume_metadata: dict[str, str] = msgspec.field(default_factory=dict)
+    """What the volume had besides its data; a volume that is restored gets it back."""
+    image_metadata: dict[str, str] = msgspec.field(default_factory=dict)
+    bootable: bool = False
     manifest_id: str = ""
     """Backup whose manifest this one reads, where it was imported from a record; empty: its own."""
 

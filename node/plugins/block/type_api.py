@@ -163,7 +163,9 @@ def create(ctx: Context) -> dict[str, Any]:
         extra_specs=specs_of(fields.extra_specs or {}),
     )
     ctx.transact(lambda: ([insert(row)], None), refused=_taken(name))
-    return {"volume_type": view(ctx, row)}
+    shown = view(ctx, row)
+    shown.pop("qos_specs_id", None)
+    return {"volume_type": shown}
 
 
 def _converted(given: dict[str, Any]) -> TypeFields:

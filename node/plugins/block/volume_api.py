@@ -13,7 +13,7 @@ from node.plugins.block.checks import LooseMetadata, Text255, text_or_none, text
 from node.plugins.block.tables import Snapshot, Volume, VolumeAttachment
 from node.plugins.block.volume_filter import matching
 from node.plugins.block.volume_ops import gone_ops
-from node.sdk import AnyOp, BadRequest, Context, Frozen, Reply, Route, check, patch
+from node.sdk import AnyOp, BadRequest, Context, Frozen, NotFound, Reply, Route, check, patch
 
 _SORT: Mapping[str, Callable[[Volume], Any]] = {
     "id": lambda row: row.id,
@@ -50,8 +50,15 @@ class UpdateBody(Frozen):
     volume: Change
 
 
+def no_id(ctx: Context) -> Reply:
+    """Say that a path without a volume's id names nothing."""
+    raise NotFound(f"The resource could not be found: {ctx.path}")
+
+
 def index(ctx: Context) -> dict[str, Any]:
     """List volumes."""
+    if ctx.raw_path.partition("?")[0].endswith("/"):
+        no_id(ctx)
     ctx.require("volume:get_all", {"project_id": ctx.project_id})
     found = matching(ctx)
     rows, more = listing.page(ctx, found, key=lambda row: row.id, collection="volumes", sort=_SORT)
@@ -187,6 +194,8 @@ def removal(ctx: Context, row: Volume, *, cascade: bool, force: bool) -> list[An
 
 ROUTES = (
     Route(method="GET", path="/v3/volumes", handler=index, policy="volume:get_all"),
+    Route(method="PUT", path="/v3/volumes", handler=no_id, policy="any"),
+    Route(method="DELETE", path="/v3/volumes", handler=no_id, policy="any"),
     Route(method="GET", path="/v3/volumes/detail", handler=detail, policy="volume:get_all"),
     Route(
         method="GET",

@@ -119,11 +119,10 @@ def detach(ctx: Context, volume_id: str) -> Reply:
     body: Detach = ctx.body if isinstance(ctx.body, Detach) else Detach()
 
     def ops(row: Volume) -> list[AnyOp]:
-        if volume_rules.status(row) not in ("in-use", "detaching"):
-            raise BadRequest(
-                "Invalid volume: Unable to detach volume. Volume status must be 'in-use' and"
-                f" attach_status must be 'attached' to detach, but it is {volume_rules.status(row)}."
-            )
+        if not body.attachment_id and not ctx.db.count(VolumeAttachment, volume_id=row.id):
+            use = "" if row.use in ("attaching", "detaching", "reserved", "in-use") else row.use
+            fields = {"use": use, "override": "", "updated_at": ctx.now()}
+            return [check(row), patch(Volume, row.id, **fields)]
         one = _one(ctx, row, body.attachment_id)
         return attach_rules.end(ctx.db, row, one, ctx.now())
 

@@ -72,6 +72,7 @@ class VolumeJobs:
     def _create(self, row: Volume) -> Outcome:
         driver = driver_of(self._control, row)
         more: list[AnyOp] = []
+        fields: dict[str, Any] = {}
         match row.source_type:
             case "image":
                 self._from_image(row)
@@ -85,11 +86,11 @@ class VolumeJobs:
                 more = left_ops(self._control, driver)
             case "backup":
                 driver.create(row)
-                more = self._fill(row, row.backup_id)
+                fields, more = self._fill(row, row.backup_id)
             case _:
                 driver.create(row)
         self._limit(row, row.type_id)
-        return {}, more
+        return fields, more
 
     def _from_image(self, row: Volume) -> None:
         if row.job_step != "downloading":
@@ -123,12 +124,18 @@ class VolumeJobs:
         return {}, []
 
     def _restore(self, row: Volume) -> Outcome:
-        return {}, self._fill(row, row.job_data["backup_id"])
+        return self._fill(row, row.job_data["backup_id"])
 
-    def _fill(self, row: Volume, backup_id: str) -> list[AnyOp]:
+    def _fill(self, row: Volume, backup_id: str) -> Outcome:
         backup = self._must(Backup, backup_id)
         BackupData(self._control).restore(backup, row)
-        return [patch(Backup, backup.id, restoring_to="", updated_at=self._control.clock.now_us())]
+        now = self._control.clock.now_us()
+        fields: dict[str, Any] = {
+            "metadata": {**row.metadata, **backup.volume_metadata},
+            "image_metadata": {**row.image_metadata, **backup.image_metadata},
+            "bootable": row.bootable or backup.bootable,
+        }
+        return fields, [patch(Backup, backup.id, restoring_to="", updated_at=now)]
 
     def _upload(self, row: Volume) -> Outcome:
         driver = driver_of(self._control, row)

@@ -9,12 +9,19 @@ from xml.etree import ElementTree as ET
 
 from node.sdk import Frozen
 
+_RECONNECT_S = 600
+"""How long a guest's requests wait for a volume whose server is gone."""
+
 
 class DiskPlan(Frozen):
     """One disk. `path` is a local file; `format` raw or qcow2."""
 
     path: str
+    """A local file, or the socket of an NBD server where `export` names what it serves."""
     target: str
+    export: str = ""
+    shared: bool = False
+    """Whether other guests write to it too."""
     format: str = "qcow2"
     device: str = "disk"
     """disk or cdrom."""
@@ -53,8 +60,8 @@ class DomainPlan(Frozen):
     version: str = "1"
 
 
-def domain_xml(plan: DomainPlan) -> str:
-    """Return the XML that defines a domain."""
+def domain_xml(plan: DomainPlan, *, reconnects: bool = True) -> str:
+    """Return the XML that defines a domain; `reconnects` says whether libvirt knows of delays of NBD (9.1 does)."""
     domain = ET.Element("domain", type=plan.virt_type)
     _add(domain, "name", plan.name)
     _add(domain, "uuid", plan.server_id)
@@ -65,7 +72,7 @@ def domain_xml(plan: DomainPlan) -> str:
         _add(domain, f"on_{event}", action)
     devices = ET.SubElement(domain, "devices")
     for disk in plan.disks:
-        _disk(devices, disk)
+        _disk(devices, disk, reconnects=reconnects)
     for interface in plan.interfaces:
         _interface(devices, interface)
     _console(devices, plan.console_log)
@@ -105,19 +112,46 @@ def _system(domain: ET.Element, plan: DomainPlan) -> None:
     ET.SubElement(clock, "timer", name="hpet", present="no")
 
 
-def _disk(devices: ET.Element, plan: DiskPlan) -> None:
-    disk = ET.SubElement(devices, "disk", type="file", device=plan.device)
+def disk_xml(plan: DiskPlan, *, reconnects: bool = True) -> str:
+    """Return the XML of one disk, to be plugged into a running guest."""
+    disk = _disk(ET.Element("devices"), plan, reconnects=reconnects)
+    return ET.tostring(disk, encoding="unicode")
+
+
+def _disk(devices: ET.Element, plan: DiskPlan, *, reconnects: bool) -> ET.Element:
+    kind = "network" if plan.export else "file"
+    disk = ET.SubElement(devices, "disk", type=kind, device=plan.device)
     driver = ET.SubElement(disk, "driver", name="qemu", type=plan.format, cache="writeback")
     if plan.device == "disk":
         driver.set("discard", "unmap")
-    ET.SubElement(disk, "source", file=plan.path)
+    if plan.export:
+        _volume(disk, driver, plan, reconnects=reconnects)
+    else:
+        ET.SubElement(disk, "source", file=plan.path)
     ET.SubElement(disk, "target", dev=plan.target, bus=plan.bus)
+    if plan.shared:
+        ET.SubElement(disk, "shareable")
     if plan.read_only or plan.device == "cdrom":
         ET.SubElement(disk, "readonly")
     if plan.serial:
         _add(disk, "serial", plan.serial)
     if plan.boot_order:
         ET.SubElement(disk, "boot", order=str(plan.boot_order))
+    return disk
+
+
+def _volume(disk: ET.Element, driver: ET.Element, plan: DiskPlan, *, reconnects: bool) -> None:
+    """Fill in what a volume's disk has: writes wait while its server is replaced.
+
+    Where they cannot wait in QEMU (an older libvirt), the error stops the guest, and it is let go on at once.
+    """
+    driver.set("cache", "none")
+    driver.set("error_policy", "stop")
+    driver.set("rerror_policy", "stop")
+    source = ET.SubElement(disk, "source", protocol="nbd", name=plan.export)
+    ET.SubElement(source, "host", transport="unix", socket=plan.path)
+    if reconnects:
+        ET.SubElement(source, "reconnect", delay=str(_RECONNECT_S))
 
 
 def interface_xml(plan: InterfacePlan) -> str:

@@ -16,6 +16,8 @@ class HypervisorSection(Frozen):
     """How long a server waits for its interfaces to be plugged before its build fails."""
     image_timeout_s: float = 1800.0
     """How long a server waits for its image to come from another node before its build fails."""
+    volume_timeout_s: float = 1800.0
+    """How long a server waits for a volume that is being made before its build fails."""
     machine: str = "pc"
     """Machine type of servers on x86: pc (boots a second sooner under TCG) or q35; the image's hw_machine_type wins."""
     cpu_model_tcg: str = "Nehalem"

@@ -16,6 +16,7 @@ from node.plugins.compute.server_interfaces import ServerInterfaces
 from node.plugins.compute.server_jobs import ServerJobs
 from node.plugins.compute.server_snapshot import ServerSnapshots
 from node.plugins.compute.server_sync import ServerSync
+from node.plugins.compute.server_volumes import ServerVolumes
 from node.sdk import Control, Reconciler
 
 
@@ -50,11 +51,12 @@ def reconcilers(control: Control) -> Sequence[Reconciler]:
     builder = ServerBuilder(control, files, section)
     virt_type = VirtType(section.virt_type, _probe_cache(state_dir))
     snapshots = ServerSnapshots(control, hypervisor)
+    volumes = ServerVolumes(control, hypervisor, files)
     jobs = ServerJobs(
-        hypervisor, builder, files, section, control.clock, virt_type, snapshots, control
+        hypervisor, builder, files, section, virt_type, snapshots, volumes, control
     )
     interfaces = ServerInterfaces(hypervisor, builder, files)
-    return [ServerSync(control, hypervisor, files, jobs, interfaces)]
+    return [ServerSync(control, hypervisor, files, jobs, interfaces, volumes)]
 
 
 def libvirt_daemon(state_dir: Path, uuid: str = "") -> LibvirtDaemon:

@@ -37,6 +37,7 @@ _ADMINS = (
     "servers:create:forced_host",
     "servers:create:requested_destination",
     "servers:create:zero_disk_flavor",
+    "os-volumes-attachments:swap",
     "os-extended-server-attributes",
     "os-admin-actions:reset_state",
     "os-evacuate",

@@ -9,7 +9,7 @@ from typing import Any
 from node.plugins.compute import server_view
 from node.plugins.compute.server_lookup import find, ports_of
 from node.plugins.compute.tables import Server
-from node.sdk import Context, Frozen, NotFound, PortState, Route
+from node.sdk import Context, NotFound, PortState, Route
 
 
 def _ports(ctx: Context, server: Server) -> list[PortState]:
@@ -63,37 +63,6 @@ def interface(ctx: Context, server_id: str, port_id: str) -> dict[str, Any]:
     raise NotFound(f"Instance {server_id} does not have a port with id {port_id}")
 
 
-def volumes(ctx: Context, server_id: str) -> dict[str, Any]:
-    """List a server's volumes: none can be attached yet."""
-    find(ctx, server_id, "os_compute_api:os-volumes-attachments:index")
-    return {"volumeAttachments": []}
-
-
-def volume(ctx: Context, server_id: str, volume_id: str) -> None:
-    """Find one of a server's volumes: it has none."""
-    find(ctx, server_id)
-    raise NotFound(f"Instance {server_id} is not attached to volume {volume_id}")
-
-
-def attach_volume(ctx: Context, server_id: str) -> None:
-    """Attach a volume: there is none to be found yet."""
-    find(ctx, server_id, f"{_VOLUMES}:create")
-    raise NotFound(f"Volume {ctx.body.volumeAttachment.volumeId} could not be found.")
-
-
-class Attachment(Frozen):
-    """Value of `volumeAttachment`."""
-
-    volumeId: str  # noqa: N815 - the API's name
-
-
-class AttachVolume(Frozen):
-    """Body of POST os-volume_attachments."""
-
-    volumeAttachment: Attachment  # noqa: N815
-
-
-_VOLUMES = "os_compute_api:os-volumes-attachments"
 _ONE = "/v2.1/servers/{server_id}"
 _NIC = "os_compute_api:os-attach-interfaces"
 ROUTES = (
@@ -110,27 +79,5 @@ ROUTES = (
         path=f"{_ONE}/os-interface/{{port_id}}",
         handler=interface,
         policy=f"{_NIC}:show",
-    ),
-    Route(
-        method="GET",
-        path=f"{_ONE}/os-volume_attachments",
-        handler=volumes,
-        policy="os_compute_api:os-volumes-attachments:index",
-    ),
-    Route(
-        method="POST",
-        path=f"{_ONE}/os-volume_attachments",
-        handler=attach_volume,
-        policy=f"{_VOLUMES}:create",
-        body=AttachVolume,
-    ),
-    *(
-        Route(
-            method=method,
-            path=f"{_ONE}/os-volume_attachments/{{volume_id}}",
-            handler=volume,
-            policy=f"{_VOLUMES}:{verb}",
-        )
-        for method, verb in (("GET", "show"), ("PUT", "update"), ("DELETE", "delete"))
     ),
 )

@@ -12,13 +12,14 @@ import msgspec
 from node.plugins.compute import disk, names
 from node.plugins.compute.config_drive import make_config_drive
 from node.plugins.compute.disk import DiskError, ImageError
-from node.plugins.compute.domain_xml import DomainPlan
+from node.plugins.compute.domain_xml import DiskPlan, DomainPlan
 from node.plugins.compute.host import architecture
 from node.plugins.compute.hypervisor_config import HypervisorSection
 from node.plugins.compute.metadata_facts import facts_of
 from node.plugins.compute.metadata_render import config_drive_files
 from node.plugins.compute.server_files import ServerFiles
 from node.plugins.compute.server_plan import domain_plan, flavor_of, root_size_bytes
+from node.plugins.compute.server_volume_ops import root_of, volumes_of_server
 from node.plugins.compute.tables import FlavorFacts, Server
 from node.sdk import Control, ImageSource, NotFound, PortState, images_of
 
@@ -41,7 +42,13 @@ class ServerBuilder:
         )
         return (found or {}).get(server.id, ())
 
-    def plan(self, server: Server, ports: Sequence[PortState], virt_type: str) -> DomainPlan:
+    def plan(
+        self,
+        server: Server,
+        ports: Sequence[PortState],
+        virt_type: str,
+        volumes: Sequence[DiskPlan] = (),
+    ) -> DomainPlan:
         """Return what the server's domain is made of."""
         return domain_plan(
             server,
@@ -51,6 +58,7 @@ class ServerBuilder:
             state_dir=self.state_dir,
             virt_type=virt_type,
             arch=architecture(),
+            volumes=volumes,
         )
 
     def make_disks(self, server: Server) -> None:
@@ -62,7 +70,7 @@ class ServerBuilder:
         self._files.directory(server.id)
         flavor = flavor_of(server)
         root = names.disk_path(self.state_dir, server.id)
-        if not root.exists():
+        if not root.exists() and not self.boots_from_volume(server):
             self._make_root(server, flavor, root)
         extra = root.with_name("disk.eph0")
         if flavor.ephemeral_gib and not extra.exists():
@@ -73,6 +81,10 @@ class ServerBuilder:
         drive = names.config_drive_path(self.state_dir, server.id)
         if server.config_drive and not drive.exists():
             make_config_drive(drive, self._metadata(server))
+
+    def boots_from_volume(self, server: Server) -> bool:
+        """Return whether a server has no root disk of its own."""
+        return root_of(volumes_of_server(self._control.db, server.id)) is not None
 
     def make_rescue_disk(self, server: Server, image_id: str) -> None:
         """Make the disk that a server in rescue boots from, a whole copy of an image.
@@ -104,9 +116,7 @@ class ServerBuilder:
     def _make_root(self, server: Server, flavor: FlavorFacts, root: Path) -> None:
         image_id = _image_of(server)
         if not image_id:
-            raise ImageError(
-                f"server {server.id} boots from a volume, which this node cannot do yet"
-            )
+            raise ImageError(f"server {server.id} has neither an image nor a volume to boot from")
         source = None if self._files.find_base(image_id) else self._open_image(image_id)
         try:
             base, facts = self._files.keep_base(server.id, image_id, source)

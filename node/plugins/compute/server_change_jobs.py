@@ -54,10 +54,10 @@ class ChangeJobs:
     def _grow(self, server: Server) -> None:
         root, before = self._disk(server), self._before(server)
         flavor = flavor_of(server)
-        if not before.exists():
+        if root.exists() and not before.exists():
             disk.copy_file(root, before)
         size_bytes = flavor.disk_gib * _GIB
-        if size_bytes > disk.size_of(root):
+        if root.exists() and size_bytes > disk.size_of(root):
             disk.resize(root, size_bytes)
         swap = root.with_name("disk.swap")
         if swap.exists() and swap.stat().st_size != flavor.swap_mib * _MIB:

@@ -11,12 +11,13 @@ from typing import Any
 import msgspec
 from msgspec import UNSET
 
-from node.plugins.compute import flavor_api, flavor_view, quota_rules
+from node.plugins.compute import flavor_api, flavor_view, quota_rules, server_create_volumes
 from node.plugins.compute import server_create_rules as rules
 from node.plugins.compute.checks import boolean, integer, is_uuid, printable, printable_name
 from node.plugins.compute.faults import field_error
 from node.plugins.compute.link_view import self_links
 from node.plugins.compute.server_body import CreateBody, NewServer, check_networks, check_version
+from node.plugins.compute.server_mapping import Wanted, of_image, root, wanted
 from node.plugins.compute.server_ops import action_id, claim_ops, quota_ops
 from node.plugins.compute.server_placement import Place, Placer, place, zones
 from node.plugins.compute.tables import (
@@ -62,6 +63,7 @@ class Order(Frozen):
     hints: dict[str, list[str]]
     limits: dict[str, int]
     auto: bool = False
+    volumes: tuple[Wanted, ...] = ()
 
 
 def create(ctx: Context) -> Reply:
@@ -77,10 +79,17 @@ def create(ctx: Context) -> Reply:
         raise BadRequest(
             "A host name, a port or a fixed address cannot be given to more than one server"
         )
+    if most > 1 and any(one.source == "volume" for one in order.volumes):
+        raise BadRequest("Cannot attach one or more volumes to multiple instances")
     flavor = order.template.flavor
     assert flavor is not None
     most = quota_rules.affordable(ctx.db, ctx.project_id, ctx.token.user_id, flavor, least, most)
-    servers = [_create_one(ctx, order, index, most) for index in range(most)]
+    try:
+        servers = [_create_one(ctx, order, 0, most)]
+    except _Unallocated:
+        _allocate(ctx)
+        servers = [_create_one(ctx, order, 0, most)]
+    servers += [_create_one(ctx, order, index, most) for index in range(1, most)]
     headers = {"Location": ctx.url(f"/v2.1/servers/{servers[0].id}")}
     if boolean(new.return_reservation_id, "return_reservation_id"):
         return Reply(status=202, body={"reservation_id": order.template.reservation_id})
@@ -92,6 +101,17 @@ def create(ctx: Context) -> Reply:
         "adminPass": password,
     }
     return Reply(status=202, body={"server": shown}, headers=headers)
+
+
+class _Unallocated(BadRequest):
+    """The project has no network that a server could get by itself."""
+
+
+def _allocate(ctx: Context) -> None:
+    """Have the network service make the project a network."""
+    answer = ctx.ask("GET", f"/network/v2.0/auto-allocated-topology/{ctx.project_id}")
+    if answer.status >= 400:
+        raise BadRequest(f"Unable to automatically allocate a network: {answer.message}")
 
 
 def _counts(new: NewServer) -> tuple[int, int]:
@@ -110,7 +130,7 @@ def _order(ctx: Context, new: NewServer, hints: dict[str, list[str]], password: 
     limits = quota_rules.limits_of(ctx.db, ctx.project_id)
     rules.check_metadata_quota(new.metadata, limits)
     flavor = _flavor(ctx, new)
-    image_id = _image(ctx, new, flavor)
+    image_id, volumes = _sources(ctx, new, flavor)
     zone, host = _zone(ctx, new)
     if host:
         hints["force_host"] = [host]
@@ -154,6 +174,7 @@ def _order(ctx: Context, new: NewServer, hints: dict[str, list[str]], password: 
         hints=hints,
         limits=limits,
         auto=new.networks == "auto",
+        volumes=tuple(volumes),
     )
 
 
@@ -169,15 +190,38 @@ def _flavor(ctx: Context, new: NewServer) -> Flavor:
         flavor = flavor_api.find(ctx, str(new.flavorRef).rpartition("/")[2])
     except NotFound as error:
         raise BadRequest(error.message) from None
-    if flavor.disk_gib == 0 and not ctx.allows(
-        f"{_POLICY}:zero_disk_flavor", {"project_id": ctx.project_id}
-    ):
-        raise Forbidden("Only volume-backed servers are allowed for flavors with zero disk.")
     return flavor
 
 
+def _sources(ctx: Context, new: NewServer, flavor: Flavor) -> tuple[str, list[Wanted]]:
+    """Return the image of a server, "" where it boots from a volume, and its volumes."""
+    image_ref = new.imageRef if isinstance(new.imageRef, str) else ""
+    found = wanted(new, image_ref.rpartition("/")[2], ctx.microversion)
+    if found:
+        ctx.require("os_compute_api:servers:create:attach_volume", {"project_id": ctx.project_id})
+    image_id = _image(ctx, new, flavor) if image_ref else ""
+    if image_id:
+        facts = images_of(ctx.hook).facts(ctx.db, image_id)
+        named = of_image(facts.properties) if facts else []
+        if root(named) is not None:
+            image_id, found = "", [*named, *found]
+    server_create_volumes.checked(ctx, found, flavor)
+    source = server_create_volumes.image_of(ctx, found)
+    if source and not image_id and root(found).source == "image":  # type: ignore[union-attr]
+        facts = images_of(ctx.hook).facts(ctx.db, source)
+        size = msgspec.structs.replace(flavor, disk_gib=0)
+        rules.check_image(
+            source, facts, size, project_id=ctx.project_id, is_admin=ctx.token.is_admin
+        )
+    zero = flavor.disk_gib == 0 and image_id
+    if zero and not ctx.allows(
+        f"{_POLICY}:zero_disk_flavor", {"project_id": ctx.project_id}
+    ):
+        raise Forbidden("Only volume-backed servers are allowed for flavors with zero disk.")
+    return image_id, found
+
+
 def _image(ctx: Context, new: NewServer, flavor: Flavor) -> str:
-    rules.check_mappings(new)
     if isinstance(new.trusted_image_certificates, list):
         raise BadRequest(
             "trusted_image_certificates: image signatures are not checked by this cloud"
@@ -297,6 +341,7 @@ def _plan(ctx: Context, order: Order, server: Server, full: set[str]) -> tuple[l
         )
         ops += claim_ops(found.node.id, flavor, 1, found.limits)
         ops += plan.ops if plan else ()
+        ops += server_create_volumes.plan(ctx, server, order.volumes)
     ops += [insert(server), insert(msgspec.structs.replace(order.extra, id=server.id))]
     ops.append(insert(_action(ctx, server)))
     if group is not None:  # servers of a group are placed one after the other
@@ -321,7 +366,7 @@ def _ports(ctx: Context, order: Order, server: Server, found: Place | None) -> P
     except NotFound as error:
         raise BadRequest(error.message) from error
     if order.auto and not (plan and plan.port_ids):
-        raise BadRequest(
+        raise _Unallocated(
             "Unable to automatically allocate a network for project " + server.project_id
         )
     return plan

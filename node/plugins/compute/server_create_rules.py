@@ -14,7 +14,7 @@ from typing import Any
 
 from node.plugins.compute.checks import is_uuid
 from node.plugins.compute.faults import field_error
-from node.plugins.compute.server_body import File, Interface, Mapping2, NewServer
+from node.plugins.compute.server_body import File, Interface
 from node.plugins.compute.tables import Flavor
 from node.sdk import BadRequest, Forbidden, ImageFacts, PortWish
 
@@ -109,37 +109,6 @@ def check_metadata_quota(metadata: Mapping[str, str], limits: Mapping[str, int])
     limit = limits["metadata_items"]
     if 0 <= limit < len(metadata):
         raise Forbidden(f"Maximum number of metadata items exceeds {limit}")
-
-
-def check_mappings(new: NewServer) -> None:
-    """Take only the block device mappings that say what happens anyway: the image on a local disk.
-
-    Raises:
-        BadRequest: 400.
-    """
-    if isinstance(new.block_device_mapping, list) and new.block_device_mapping:
-        raise BadRequest("Block device mappings with volumes are not offered by this cloud yet")
-    if isinstance(new.block_device_mapping_v2, list):
-        for mapping in new.block_device_mapping_v2:
-            _check_mapping(mapping, str(new.imageRef or ""))
-
-
-def _check_mapping(mapping: Mapping2, image_ref: str) -> None:
-    local_root = (
-        mapping.source_type == "image"
-        and mapping.destination_type == "local"
-        and str(mapping.boot_index) == "0"
-    )
-    if local_root and mapping.uuid in {image_ref, None}:
-        return
-    if local_root:
-        raise BadRequest(
-            "Block Device Mapping is Invalid: The image_id of the root device does not match imageRef"
-        )
-    raise BadRequest(
-        "Block Device Mapping is Invalid: only the image on a local disk with boot index 0"
-        " can be given; volumes, snapshots and further disks are not offered by this cloud yet"
-    )
 
 
 def check_image(

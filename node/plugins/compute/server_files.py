@@ -33,6 +33,8 @@ class ServerRecord(Frozen):
     """Boot of the machine in which the guest was last started."""
     ports: tuple[str, ...] | None = None
     """Ports that the guest is plugged into; None: not known."""
+    volumes: tuple[str, ...] = ()
+    """Attachments of the volumes that are connected on this node."""
 
 
 def _base_of(directory: Path) -> str:

@@ -18,8 +18,9 @@ from node.plugins.compute.server_files import ServerFiles
 from node.plugins.compute.server_migrate_jobs import MigrateJobs
 from node.plugins.compute.server_outcome import RUNNING, STOPPED, Ended, Outcome, Waiting
 from node.plugins.compute.server_snapshot import ServerSnapshots
+from node.plugins.compute.server_volumes import ServerVolumes
 from node.plugins.compute.tables import Server
-from node.sdk import Clock, Control, PortState, Unavailable
+from node.sdk import Control, PortState, Unavailable
 
 _PRESS_AGAIN_S = 5.0
 _PORT_POLL_S = 0.25
@@ -35,18 +36,19 @@ class ServerJobs:
         builder: ServerBuilder,
         files: ServerFiles,
         section: HypervisorSection,
-        clock: Clock,
         virt_type: Callable[[], str],
         snapshots: ServerSnapshots,
+        volumes: ServerVolumes,
         control: Control,
     ) -> None:
         self._hypervisor = hypervisor
         self._builder = builder
         self._files = files
         self._section = section
-        self._clock = clock
+        self._clock = control.clock
         self._virt_type = virt_type
         self._snapshots = snapshots
+        self._volumes = volumes
         # By server: when something of a job began, or the button was last pressed. To lose them is harmless.
         self._timers: dict[str, dict[tuple[int, str], float]] = {}
         changes = ChangeJobs(self, builder, files, builder.state_dir)
@@ -113,9 +115,15 @@ class ServerJobs:
             if self._late(server, "ports", self._section.port_timeout_s):
                 raise HypervisorRefused(f"port {missing[0]} was not plugged in time")
             return Waiting(again_s=_PORT_POLL_S, step="networking")
+        try:
+            disks = [plan for _row, plan in self._volumes.disks(server.id)]
+        except Unavailable as error:
+            if self._late(server, "volumes", self._section.volume_timeout_s):
+                raise HypervisorRefused(f"a volume did not come in time: {error.message}") from error
+            return Waiting(again_s=_IMAGE_POLL_S, step="block_device_mapping")
         saved = state is not None and state.reason == "saved"
         if not saved:
-            self._hypervisor.define(self._builder.plan(server, ports, self._virt_type()))
+            self._hypervisor.define(self._builder.plan(server, ports, self._virt_type(), disks))
             self._note_ports(server, ports)
         self._mark_started(server)
         self._hypervisor.start(server.id)

@@ -5,7 +5,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from node.plugins.compute.aggregate_rules import zoned
-from node.plugins.compute.tables import ComputeService, Server, ServerExtra, ServerGone
+from node.plugins.compute.tables import (
+    ComputeService,
+    Server,
+    ServerExtra,
+    ServerGone,
+    ServerVolume,
+)
 from node.sdk import Context, Frozen, NodeRow, NotFound, PortState
 
 
@@ -16,6 +22,7 @@ class Surroundings(Frozen):
     ports: dict[str, list[PortState]]
     extras: dict[str, ServerExtra]
     services: dict[str, ComputeService] = {}
+    volumes: dict[str, list[ServerVolume]] = {}
 
     def host_status(self, node_id: str) -> str:
         """Return the state of a node in the words of `host_status`; "" for none."""
@@ -68,11 +75,16 @@ def surroundings(ctx: Context, servers: Sequence[Server], *, extras: bool) -> Su
     found = (
         ctx.db.rows(ServerExtra, id=[server.id for server in servers]) if extras and servers else []
     )
+    attached: dict[str, list[ServerVolume]] = {}
+    if servers:
+        for row in ctx.db.rows(ServerVolume, server_id=[server.id for server in servers]):
+            attached.setdefault(row.server_id, []).append(row)
     return Surroundings(
         nodes={node.id: node for node in zoned(ctx.db)},
         ports=ports_of(ctx, servers),
         extras={extra.id: extra for extra in found},
         services={row.id: row for row in ctx.db.rows(ComputeService)},
+        volumes=attached,
     )
 
 

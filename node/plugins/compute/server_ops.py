@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from node.plugins.compute.server_rules import ActionRule
+from node.plugins.compute.server_volume_ops import release_volume_ops
 from node.plugins.compute.tables import (
     ActionEvent,
     FlavorFacts,
@@ -232,6 +233,7 @@ def release_ops(db: Reader, hook: Any, server: Server, now_us: int) -> list[AnyO
         for node_id in filter(None, (server.node_id, server.old_node_id)):
             ops += claim_ops(node_id, held_flavor(server), -1, {})
     ops += bind_ops(hook, db, server, None, now_us)
+    ops += release_volume_ops(db, hook, server, now_us)
     ops += [
         _finish(action, server.node_id, now_us, "", "")
         for action in db.rows(ServerAction, server_id=server.id)

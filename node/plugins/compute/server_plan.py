@@ -54,6 +54,7 @@ def domain_plan(
     state_dir: Path,
     virt_type: str,
     arch: str,
+    volumes: Sequence[DiskPlan] = (),
 ) -> DomainPlan:
     """Return the plan of a server's domain."""
     flavor = flavor_of(server)
@@ -67,7 +68,9 @@ def domain_plan(
         virt_type=virt_type,
         cpu_model=section.cpu_model_tcg,
         tcg_cache_mib=section.tcg_cache_mib,
-        disks=_disks(server, flavor, properties.get("hw_disk_bus", "virtio"), state_dir),
+        disks=_disks(
+            server, flavor, properties.get("hw_disk_bus", "virtio"), state_dir, volumes
+        ),
         interfaces=tuple(interface_plan(port, properties) for port in ports),
         console_log=str(names.console_log_path(state_dir, server.id)),
     )
@@ -90,22 +93,29 @@ def _machine(asked: str, section: HypervisorSection, arch: str) -> str:
     return asked if asked.startswith(("pc", "q35")) and asked.isascii() else section.machine
 
 
-def _disks(server: Server, flavor: FlavorFacts, bus: str, state_dir: Path) -> tuple[DiskPlan, ...]:
+def _disks(
+    server: Server, flavor: FlavorFacts, bus: str, state_dir: Path, volumes: Sequence[DiskPlan]
+) -> tuple[DiskPlan, ...]:
     bus = bus if bus in _BUSES else "virtio"
     root = names.disk_path(state_dir, server.id)
     letter = _BUSES[bus][:2]
-    plans = [DiskPlan(path=str(root), target=f"{letter}a", bus=bus, boot_order=1)]
+    boots = [plan for plan in volumes if plan.boot_order]
+    plans = boots or [DiskPlan(path=str(root), target=f"{letter}a", bus=bus, boot_order=1)]
+    others = [plan for plan in volumes if not plan.boot_order]
     if in_rescue(server):
         rescue = names.rescue_path(state_dir, server.id)
-        own = msgspec.structs.replace(plans[0], target=f"{letter}b", boot_order=0)
+        aside = f"{letter}y" if others else f"{letter}b"
+        own = msgspec.structs.replace(plans[0], target=aside, boot_order=0)
         plans = [DiskPlan(path=str(rescue), target=f"{letter}a", bus=bus, boot_order=1), own]
     extras = [(flavor.ephemeral_gib, "disk.eph0"), (flavor.swap_mib, "disk.swap")]
     for size, name in extras:
         if size:
-            target = f"{letter}{'abcd'[len(plans)]}"
+            place = len(plans) - (in_rescue(server) and bool(others))
+            target = f"{letter}{'abcd'[place]}"
             plans.append(
                 DiskPlan(path=str(root.with_name(name)), target=target, bus=bus, format="raw")
             )
+    plans += others
     if server.config_drive:
         drive = names.config_drive_path(state_dir, server.id)
         plans.append(

@@ -18,8 +18,20 @@ from node.plugins.compute.server_body import DiskConfig, File, UserData, check_v
 from node.plugins.compute.server_lookup import find, surroundings
 from node.plugins.compute.server_ops import job_ops
 from node.plugins.compute.server_rules import RULES
+from node.plugins.compute.server_volume_ops import root_of, volumes_of_server
 from node.plugins.compute.tables import Flavor, Keypair, Server, ServerExtra
-from node.sdk import AnyOp, BadRequest, Conflict, Context, Frozen, Reply, Route, images_of, put
+from node.sdk import (
+    AnyOp,
+    BadRequest,
+    Conflict,
+    Context,
+    Frozen,
+    Reply,
+    Route,
+    images_of,
+    put,
+    volumes_of,
+)
 
 _POLICY = "os_compute_api:servers:rebuild"
 
@@ -102,6 +114,14 @@ def _fields(ctx: Context, body: Rebuild) -> dict[str, Any]:
 
 def _image(ctx: Context, image_ref: str, server: Server) -> str:
     image_id = image_ref.rpartition("/")[2]
+    boot = root_of(volumes_of_server(ctx.db, server.id))
+    if boot is not None:
+        volume = volumes_of(ctx.hook).facts(ctx.db, boot.volume_id)
+        if volume is None or volume.image.get("image_id") != image_id:
+            raise BadRequest(
+                "Unable to rebuild with a different image for a volume-backed server."
+            )
+        return ""
     if not is_uuid(image_id):
         raise field_error("imageRef", image_ref, f"'{image_ref}' is not a 'uuid'")
     flavor = server.flavor

@@ -67,6 +67,8 @@ _HARD_REBOOT_TASKS = frozenset(
     {None, "rebooting", "rebooting_hard", "resuming", "unpausing", "pausing", "suspending"}
 )
 _IDLE: frozenset[str | None] = frozenset({None})
+_WITH_VOLUMES = frozenset({"active", "paused", "stopped", "resized"})
+_SHELVED = frozenset({"shelved", "shelved_offloaded"})
 
 
 def task_running(server: Server) -> bool:
@@ -232,6 +234,14 @@ RULES: Mapping[str, ActionRule] = MappingProxyType(
         ),
         "detach_interface": ActionRule(
             name="detach_interface", states=frozenset({"active", "paused", "stopped"})
+        ),
+        "attach_volume": ActionRule(name="attach_volume", states=_WITH_VOLUMES | {"stopped"}),
+        "attach_volume_to_shelved": ActionRule(
+            name="attach_volume", states=_WITH_VOLUMES | _SHELVED
+        ),
+        "detach_volume": ActionRule(name="detach_volume", states=_WITH_VOLUMES | {"suspended"}),
+        "detach_volume_from_shelved": ActionRule(
+            name="detach_volume", states=_WITH_VOLUMES | _SHELVED | {"suspended"}
         ),
         "add_security_group": ActionRule(
             name="add_security_group", states=frozenset(), tasks=frozenset()

@@ -5,7 +5,8 @@ The image's row is made here, through the image service with the caller's rights
 Source: https://docs.openstack.org/api-ref/compute/#create-image-createimage-action
 """
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -18,7 +19,8 @@ from node.plugins.compute.server_action_api import new_action
 from node.plugins.compute.server_lookup import find
 from node.plugins.compute.server_ops import job_ops
 from node.plugins.compute.server_rules import RULES
-from node.plugins.compute.tables import Server
+from node.plugins.compute.server_volume_ops import root_of, volumes_of_server
+from node.plugins.compute.tables import Server, ServerVolume
 from node.sdk import (
     AnyOp,
     BadRequest,
@@ -30,7 +32,9 @@ from node.sdk import (
     Reply,
     Route,
     Unavailable,
+    VolumePlan,
     images_of,
+    volumes_of,
 )
 
 _POLICY = "os_compute_api:servers:create_image"
@@ -55,14 +59,16 @@ def create_image(ctx: Context, server_id: str) -> Reply:
     rules.check_metadata_quota(metadata, quota_rules.limits_of(ctx.db, ctx.project_id))
     server = find(ctx, server_id, _POLICY)
     _check(ctx, server)
-    image_id = new_image(ctx, server, name, metadata)
+    snapshots = volume_snapshots(ctx, server, name)
+    image_id = new_image(ctx, server, name, {**metadata, **_mapping(server, snapshots)})
 
     def plan() -> tuple[list[AnyOp], None]:
         fresh = find(ctx, server_id, _POLICY)
         _check(ctx, fresh)
         action = new_action(ctx, fresh, "createImage", job=fresh.job + 1)
         data = {"image_id": image_id}
-        return job_ops(fresh, RULES["snapshot"], action, ctx.now(), job_data=data), None
+        ops = [op for _row, planned in snapshots for op in planned.ops]
+        return [*job_ops(fresh, RULES["snapshot"], action, ctx.now(), job_data=data), *ops], None
 
     try:
         ctx.transact(plan)
@@ -79,6 +85,44 @@ def _check(ctx: Context, server: Server) -> None:
     server_rules.check_state(server, RULES["snapshot"])
     if not server.node_id:
         raise Conflict(f"Cannot 'snapshot' instance {server.id}: it was never placed on a host")
+
+
+def volume_snapshots(
+    ctx: Context, server: Server, name: str
+) -> list[tuple[ServerVolume, VolumePlan]]:
+    """Plan snapshots of all volumes of a server that boots from one; none for other servers."""
+    rows = volumes_of_server(ctx.db, server.id)
+    if root_of(rows) is None:
+        return []
+    volumes = volumes_of(ctx.hook)
+    return [
+        (row, volumes.plan_snapshot(ctx, row.volume_id, f"snapshot for {name}"))
+        for row in sorted(rows, key=lambda row: (row.boot_index != 0, row.device))
+    ]
+
+
+def _mapping(
+    server: Server, snapshots: Sequence[tuple[ServerVolume, VolumePlan]]
+) -> dict[str, str]:
+    """Return the properties by which an image names snapshots of volumes."""
+    if not snapshots:
+        return {}
+    entries = [
+        {
+            "source_type": "snapshot",
+            "destination_type": "volume",
+            "snapshot_id": planned.id,
+            "boot_index": 0 if row.boot_index == 0 else None,
+            "device_name": row.device,
+            "delete_on_termination": row.delete_on_termination,
+        }
+        for row, planned in snapshots
+    ]
+    return {
+        "block_device_mapping": json.dumps(entries),
+        "bdm_v2": "True",
+        "root_device_name": server.root_device,
+    }
 
 
 def new_image(

@@ -30,7 +30,8 @@ from node.plugins.compute.server_move import drain_ops, leave_ops, retry_ops
 from node.plugins.compute.server_ops import job_done_ops, release_ops
 from node.plugins.compute.server_outcome import Ended, Handed, Waiting
 from node.plugins.compute.server_placement import Placer
-from node.plugins.compute.tables import Server, ServerGone
+from node.plugins.compute.server_volumes import ServerVolumes
+from node.plugins.compute.tables import Server, ServerGone, ServerVolume
 from node.sdk import AnyOp, Control, Done, NodeRow, Reconciler, Row, check, patch
 
 log = logging.getLogger("hedgerow.compute")
@@ -50,7 +51,7 @@ class ServerSync(Reconciler):
     """Reconciles servers; keys are their ids."""
 
     name: ClassVar[str] = "servers"
-    watches: ClassVar[tuple[type[Row], ...]] = (Server, NodeRow)
+    watches: ClassVar[tuple[type[Row], ...]] = (Server, ServerVolume, NodeRow)
     resync_s: ClassVar[float] = 30.0
     workers: ClassVar[int] = 4
     watches_lease: ClassVar[bool] = True
@@ -62,12 +63,14 @@ class ServerSync(Reconciler):
         files: ServerFiles,
         jobs: ServerJobs,
         interfaces: ServerInterfaces,
+        volumes: ServerVolumes,
     ) -> None:
         super().__init__(control)
         self._hypervisor = hypervisor
         self._files = files
         self._jobs = jobs
         self._interfaces = interfaces
+        self._volumes = volumes
         self._section = control.config.section(HypervisorSection)
         self._strangers: set[str] = set()
 
@@ -106,7 +109,10 @@ class ServerSync(Reconciler):
         if row_type is NodeRow:
             is_own = id == self.control.node_id
             return self.keys() if is_own and self._leaves() else []
-        row = self.control.db.get(Server, id) if row_type is Server else None
+        if row_type is ServerVolume:
+            volume = self.control.db.get(ServerVolume, id)
+            return [] if volume is None else self.affected(Server, volume.server_id)
+        row = self.control.db.get(Server, id)
         here = row is not None and row.node_id == self.control.node_id
         return [id] if here or self._files.exists(id) else []
 
@@ -175,7 +181,7 @@ class ServerSync(Reconciler):
             fault=server.job_data.get("fault", ""),
             job=server.job,
         )
-        ops = [*outcome.ops, *ops]
+        ops = [*outcome.ops, *ops, *self._volumes.attached_ops(server)]
         fresh = db.get(Server, server.id)
         if outcome.have == "shelved_offloaded" and fresh is not None and fresh.want != "absent":
             ops = [check(fresh), *ops, *leave_ops(self.control.hook, db, fresh, now)]
@@ -230,7 +236,7 @@ class ServerSync(Reconciler):
         if (have, power) == (server.have, server.power) and self._leaves():
             return self._drain(server)
         if (have, power) == (server.have, server.power):
-            return Done(again_s=self._interfaces.keep(server) if alive else None)
+            return self._keep(server, alive=alive)
         log.info(
             "server changed by itself: %s is %s", server.have, have, extra={"server": server.id}
         )
@@ -251,6 +257,13 @@ class ServerSync(Reconciler):
         if ops:
             log.info("this node leaves: the server moves", extra={"server": server.id})
         return Done(ops=ops, again_s=None if ops else _DRAIN_AGAIN_S)
+
+    def _keep(self, server: Server, *, alive: bool) -> Done:
+        """Keep a server's interfaces and volumes as they are wished."""
+        kept = self._volumes.keep(server, alive=alive)
+        again_s = self._interfaces.keep(server) if alive else None
+        waits = [one for one in (kept.again_s, again_s) if one is not None]
+        return Done(ops=kept.ops, again_s=min(waits) if waits else None)
 
     def _go_on(self, server: Server) -> Done:
         """Let a guest go on that was halted at a write for which the disk had no room, once there is some."""
@@ -291,6 +304,7 @@ class ServerSync(Reconciler):
         """Remove what there is of a server here."""
         self._hypervisor.destroy(server_id)
         self._hypervisor.undefine(server_id)
+        self._volumes.let_go(server_id)
         self._files.remove(server_id)
 
     def _remove(self, server: Server) -> Done:

@@ -12,7 +12,7 @@ from node.plugins.compute.link_view import bookmark, self_links
 from node.plugins.compute.names import instance_name
 from node.plugins.compute.placement_rules import zone_of
 from node.plugins.compute.server_lookup import Surroundings, host_id
-from node.plugins.compute.tables import Server, ServerGone
+from node.plugins.compute.tables import Server, ServerGone, ServerVolume
 from node.sdk import Context, Frozen, PortState, iso_utc
 
 _PROGRESS = frozenset({"ACTIVE", "BUILD", "REBUILD", "RESIZE", "VERIFY_RESIZE", "MIGRATING"})
@@ -91,7 +91,9 @@ def detail(ctx: Context, server: Server, around: Surroundings, seen: Rights) -> 
         "OS-EXT-STS:task_state": server_rules.task_state(server) if not deleted_at else None,
         "OS-EXT-STS:vm_state": server_rules.vm_state(server),
         "OS-EXT-STS:power_state": server_rules.power_state(server),
-        "os-extended-volumes:volumes_attached": [],
+        "os-extended-volumes:volumes_attached": [
+            _volume(ctx, row) for row in around.volumes.get(server.id, ())
+        ],
     }
     groups = security_groups(around.ports.get(server.id, ()))
     if groups:
@@ -103,6 +105,12 @@ def detail(ctx: Context, server: Server, around: Surroundings, seen: Rights) -> 
     if ctx.microversion >= (2, 16) and seen.host_status:
         body["host_status"] = around.host_status(server.node_id)
     return body
+
+
+def _volume(ctx: Context, row: ServerVolume) -> dict[str, Any]:
+    if ctx.microversion < (2, 3):
+        return {"id": row.volume_id}
+    return {"id": row.volume_id, "delete_on_termination": row.delete_on_termination}
 
 
 def addresses(ports: Iterable[PortState]) -> dict[str, list[dict[str, Any]]]:

@@ -36,6 +36,7 @@ from node.plugins.compute import (
     server_resize_api,
     server_shelve_api,
     server_snapshot_api,
+    server_volume_api,
     usage_api,
     version_api,
 )
@@ -76,6 +77,7 @@ _ROUTES = (
     *server_resize_api.ROUTES,
     *server_shelve_api.ROUTES,
     *server_snapshot_api.ROUTES,
+    *server_volume_api.ROUTES,
     *guest_password.ROUTES,
     *usage_api.ROUTES,
 )

@@ -164,6 +164,28 @@ class ServerGone(Server, kw_only=True):
     deleted_at: int = 0
 
 
+class ServerVolume(Row, kw_only=True):
+    """A volume of a server: `id` is that of the attachment. Handlers insert it and write `want`, the node `have`.
+
+    The node plugs it into the guest, takes it out again when it is not wanted, and removes the row then.
+    """
+
+    __table__ = Table(name="server_volumes", indexes=(("server_id",), ("volume_id",)))
+
+    server_id: str
+    volume_id: str
+    device: str = ""
+    """As the guest sees it: /dev/vdb."""
+    boot_index: int = -1
+    """0: the server boots from it."""
+    tag: str = ""
+    delete_on_termination: bool = False
+    want: str = "attached"
+    """attached or absent."""
+    have: str = ""
+    """"" or attached."""
+
+
 class ServerExtra(Row, kw_only=True):
     """The bulky and the secret part of a server: `id` is the server's. Written by handlers."""
 
@@ -304,6 +326,7 @@ ROW_TYPES: tuple[type[Row], ...] = (
     Keypair,
     Server,
     ServerGone,
+    ServerVolume,
     ServerExtra,
     ServerAction,
     Aggregate,

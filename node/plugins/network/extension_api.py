@@ -14,6 +14,11 @@ EXTENSIONS: tuple[tuple[str, str, str], ...] = (
     ("address-scope", "Address scope", "Address scopes of subnet pools."),
     ("agent", "agent", "The nodes' parts as agents."),
     ("allowed-address-pairs", "Allowed Address Pairs", "More addresses that a port may send from."),
+    (
+        "auto-allocated-topology",
+        "Auto Allocated Topology Services",
+        "A network behind a router for a project that has none.",
+    ),
     ("availability_zone", "Availability Zone", "Availability zones."),
     ("binding", "Port Binding", "Where a port is plugged."),
     ("default-subnetpools", "Default Subnetpools", "A default subnet pool of each IP version."),

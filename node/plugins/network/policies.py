@@ -56,6 +56,8 @@ def _crud() -> dict[str, str]:
 
 POLICIES: dict[str, str] = {
     **_crud(),
+    "get_auto_allocated_topology": _READER,
+    "delete_auto_allocated_topology": _MEMBER,
     "create_subnet": f"rule:neutron_admin or {_NET_OWNER}",
     "update_port": f"{_MEMBER} or {_SERVICE}",
     # networks

@@ -3,6 +3,7 @@
 from node.plugins.network import (
     address_scope_api,
     agent_api,
+    auto_topology_api,
     extension_api,
     floatingip_api,
     network_api,
@@ -42,6 +43,7 @@ SERVICE = Service(
         *quota_api.ROUTES,
         *tag_api.ROUTES,
         *agent_api.ROUTES,
+        *auto_topology_api.ROUTES,
     ),
     fault=fault,
     invalid=malformed,

@@ -339,6 +339,16 @@ class NetworkQuota(Row, kw_only=True):
     """By resource (`port`, `network`, ...); -1: no limit."""
 
 
+class AutoTopology(Row, kw_only=True):
+    """The network and the router that were made for a project. `id` is the project's."""
+
+    __table__ = Table(name="auto_topologies")
+
+    network_id: str
+    router_id: str
+    subnet_ids: list[str] = []
+
+
 ROW_TYPES: tuple[type[Row], ...] = (
     Network,
     Segment,
@@ -354,4 +364,5 @@ ROW_TYPES: tuple[type[Row], ...] = (
     SecurityGroupMember,
     RbacPolicy,
     NetworkQuota,
+    AutoTopology,
 )

@@ -34,7 +34,8 @@ def policies_health(db: Reader) -> list[tuple[str, bool, str]]:
             if scheme.is_coded
             else f"{min(scheme.fragments, disks)} copies"
         )
-        sentence = f"{policy.name} on {disks} disks: {how}; {lose} disks may be lost at once"
+        count = "1 disk" if lose == 1 else f"{lose} disks"
+        sentence = f"{policy.name} on {disks} disks: {how}; {count} may be lost at once"
         if disks == 1:
             sentence = f"{policy.name} on 1 disk: one copy; a second disk makes it redundant"
         found.append((f"object policy {policy.name}", True, sentence))

@@ -14,6 +14,7 @@ from node.plugins.compute.server_interfaces import ServerInterfaces
 from node.plugins.compute.server_jobs import ServerJobs
 from node.plugins.compute.server_snapshot import ServerSnapshots
 from node.plugins.compute.server_sync import ServerSync
+from node.plugins.compute.server_volumes import ServerVolumes
 from node.plugins.compute.tables import Flavor, Server
 from node.sdk import (
     Control,
@@ -69,18 +70,19 @@ class ComputeNode:
         self.files = ServerFiles(control.config.state_dir)
         builder = ServerBuilder(control, self.files, section)
         snapshots = ServerSnapshots(control, self.hypervisor)
+        volumes = ServerVolumes(control, self.hypervisor, self.files)
         jobs = ServerJobs(
             self.hypervisor,
             builder,
             self.files,
             section,
-            control.clock,
             lambda: "qemu",
             snapshots,
+            volumes,
             control,
         )
         interfaces = ServerInterfaces(self.hypervisor, builder, self.files)
-        self.sync = ServerSync(control, self.hypervisor, self.files, jobs, interfaces)
+        self.sync = ServerSync(control, self.hypervisor, self.files, jobs, interfaces, volumes)
         self.sync.start()
         member.reconcilers[self.sync.name] = self.sync
 

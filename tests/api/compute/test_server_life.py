@@ -179,7 +179,7 @@ def refused(cloud: Cloud, token: str, status: int, **fields: Any) -> str:
         ({"description": "early"}, "('description' was unexpected)"),
         ({"tags": ["early"]}, "('tags' was unexpected)"),
         ({"apples": 1}, "('apples' was unexpected)"),
-        ({"block_device_mapping": [{"volume_id": "x"}]}, "volumes are not offered"),
+        ({"block_device_mapping": [{"volume_id": "x"}]}, "must be named by its id"),
         (
             {
                 "block_device_mapping_v2": [

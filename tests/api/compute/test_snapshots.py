@@ -251,15 +251,3 @@ def test_deleting_a_server_that_is_being_shelved_wins(cluster: Cluster) -> None:
     cluster.settle()
     assert cluster.cloud.db.rows(Server) == []
     assert [image.id for image in cluster.cloud.db.rows(Image)] == [cluster.image_id]
-
-
-def test_there_are_no_volumes_to_attach(cluster: Cluster) -> None:
-    server = cluster.running(imageRef=cluster.image_id)
-    path = f"{SERVERS}/{server.id}/os-volume_attachments"
-    volume = "11111111-2222-4333-8444-555555555555"
-    body = {"volumeAttachment": {"volumeId": volume}}
-    answer = cluster.cloud.post(path, json=body, token=cluster.admin)
-    assert (answer.status, volume in str(answer.json)) == (404, True)
-    for method in ("GET", "PUT", "DELETE"):
-        answer = cluster.cloud.request(method, f"{path}/{volume}", token=cluster.admin)
-        assert answer.status == 404

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Protocol
 
-from node.plugins.compute.domain_xml import DomainPlan, InterfacePlan
+from node.plugins.compute.domain_xml import DiskPlan, DomainPlan, InterfacePlan
 from node.plugins.compute.guest_usage import GuestUsage
 from node.sdk import Frozen, NodeError, Unavailable
 
@@ -90,6 +90,18 @@ class Hypervisor(Protocol):
 
     def usage(self, server_id: str) -> GuestUsage | None:
         """Return what a running guest has used; None where none runs."""
+
+    def volumes(self, server_id: str) -> dict[str, int]:
+        """Return the volumes of a running guest: size in bytes, as the guest sees it, by serial."""
+
+    def plug_volume(self, server_id: str, disk: DiskPlan) -> None:
+        """Give a running guest a volume."""
+
+    def unplug_volume(self, server_id: str, serial: str) -> None:
+        """Ask a running guest to let a volume go: it is gone when `volumes` does not have it any more."""
+
+    def resize_volume(self, server_id: str, serial: str, size_bytes: int) -> None:
+        """Let a running guest see that a volume has another size."""
 
     def undefine(self, server_id: str) -> None:
         """Forget a domain that does not run, its saved memory too."""

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import libvirt
 
-from node.plugins.compute.domain_xml import DomainPlan, InterfacePlan, domain_xml
+from node.plugins.compute.domain_xml import DiskPlan, DomainPlan, InterfacePlan, domain_xml
 from node.plugins.compute.drivers import libvirt_devices
 from node.plugins.compute.drivers.hypervisor import (
     DomainState,
@@ -97,7 +97,7 @@ class LibvirtHypervisor:
 
     def define(self, plan: DomainPlan) -> None:
         """Store a domain that is not running."""
-        xml = domain_xml(plan)
+        xml = domain_xml(plan, reconnects=libvirt_devices.RECONNECTS)
         self._call("define", lambda c: c.defineXMLFlags(xml, libvirt.VIR_DOMAIN_DEFINE_VALIDATE))
 
     def start(self, server_id: str) -> None:
@@ -158,6 +158,25 @@ class LibvirtHypervisor:
     def usage(self, server_id: str) -> GuestUsage | None:
         """Return what a running guest has used; asked by a client that does not wait long."""
         return self._domain("usage", server_id, libvirt_devices.usage, _USAGE_S)
+
+    def volumes(self, server_id: str) -> dict[str, int]:
+        """Return the volumes of a guest: size in bytes by serial."""
+        return self._domain("volumes", server_id, libvirt_devices.volumes) or {}
+
+    def plug_volume(self, server_id: str, disk: DiskPlan) -> None:
+        """Give a running guest a volume."""
+        verb = _when_active(lambda domain: libvirt_devices.plug_volume(domain, disk))
+        self._domain("plug volume", server_id, verb)
+
+    def unplug_volume(self, server_id: str, serial: str) -> None:
+        """Ask a running guest to let a volume go."""
+        verb = _when_active(lambda domain: libvirt_devices.unplug_volume(domain, serial))
+        self._domain("unplug volume", server_id, verb)
+
+    def resize_volume(self, server_id: str, serial: str, size_bytes: int) -> None:
+        """Let a running guest see a volume's new size."""
+        verb = _when_active(lambda domain: libvirt_devices.resize_volume(domain, serial, size_bytes))
+        self._domain("resize volume", server_id, verb)
 
     def undefine(self, server_id: str) -> None:
         """Forget a domain that does not run."""

@@ -5,6 +5,7 @@ then answers. Under load that makes the cost of a flush shared; without load nob
 """
 
 import logging
+import os
 import queue
 import sqlite3
 import threading
@@ -25,6 +26,7 @@ Answer = Callable[[Sequence[Result]], None]
 Task = Callable[[sqlite3.Connection], Any]
 
 _BATCH = 256
+RESERVE_BYTES = 16 << 20
 
 
 class _Job:
@@ -34,6 +36,11 @@ class _Job:
         self.work = work
         self.answer = answer
         self.result: Any = None
+
+    @property
+    def frees(self) -> bool:
+        """Whether it gives space back: then it may use what is kept for that."""
+        return callable(self.work) or all(isinstance(op, ops.RemoveOp) for op in self.work)
 
     def run(self, writer: IndexWriter) -> None:
         """Carry it out."""
@@ -66,6 +73,8 @@ class Committer:
         drop_dead_staged(root)
         self._db = open_writer(root)
         self._clock = clock
+        self._reserve = root / "reserve"
+        self._keep_reserve()
         self._writer = IndexWriter(self._db, clock)
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self.failure = ""
@@ -94,8 +103,19 @@ class Committer:
             raise Unavailable(f"The index of {self.root} failed: {kept[0]}") from kept[0]
         return kept[0]
 
+    def _keep_reserve(self) -> None:
+        """Keep some space so that objects can be deleted on a full disk."""
+        free = os.statvfs(self.root)
+        if not self._reserve.exists() and free.f_bavail * free.f_frsize > 8 * RESERVE_BYTES:
+            fd = os.open(self._reserve, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                os.posix_fallocate(fd, 0, RESERVE_BYTES)
+            finally:
+                os.close(fd)
+
     def note_alive(self) -> None:
         """Remember when the disk was last a part of the store."""
+        self._keep_reserve()
         now = str(self._clock.now_us())
         self.call(lambda db: db.execute("INSERT OR REPLACE INTO notes VALUES('alive', ?)", (now,)).rowcount)
 
@@ -140,6 +160,10 @@ class Committer:
                     self._together([job])
                 return
             is_full = "full" in str(error)
+            if is_full and batch[0].frees and self._reserve.exists():
+                self._reserve.unlink()
+                self._together(batch)
+                return
             if not is_full:
                 log.exception("the index of %s refuses a write", self.root)
                 self.failure = str(error)

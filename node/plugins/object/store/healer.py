@@ -4,6 +4,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from node.plugins.object.store import follow, repair, scrub, sweep
@@ -20,7 +21,9 @@ from node.sdk import BadRequest, Clock, NodeError
 
 log = logging.getLogger("hedgerow.object")
 
-_POLL_S = 0.5
+_POLL_S = 2.0
+"""How soon a changed map, or rot, is noticed."""
+_PAUSED_S = 0.5
 
 
 class Task:
@@ -41,10 +44,11 @@ class Healer:
 
     def __init__(
         self, nodes: Nodes, host: DiskHost, answers: DiskAnswers, clock: Clock, section: ObjectSection,
-        grace: Grace | None = None,
+        directory: Path, grace: Grace | None = None,
     ) -> None:  # fmt: skip
         self._nodes = nodes
         self._answers = answers
+        self._scrubbed = directory / "scrubbed"
         self.pace = Pace(clock, section.heal_mib_per_s)
         self.follower = Follower(nodes, host, answers, self.pace)
         self.repairer = Repairer(nodes, host, answers, self.pace)
@@ -70,6 +74,8 @@ class Healer:
     def stop(self) -> None:
         """End all tasks."""
         self.pace.stopping.set()
+        for task in self.tasks.values():
+            task.wanted.set()
         for thread in self._threads:
             thread.join()
 
@@ -129,18 +135,30 @@ class Healer:
         }
 
     def _keep(self, task: Task) -> None:
-        due = time.monotonic() + min(task.every_s, 5.0)
+        due = time.monotonic() + self._first_after_s(task)
         seen: object = None
-        while not self.pace.stopping.wait(_POLL_S):
+        while not self.pace.stopping.is_set():
+            task.wanted.wait(min(max(0.0, due - time.monotonic()), _POLL_S))
             if task.name == repair.TASK:
                 seen = self._notice(task, seen)
             if task.name in self.pace.paused:
+                self.pace.stopping.wait(_PAUSED_S)
                 continue
             if not task.wanted.is_set() and time.monotonic() < due:
                 continue
             task.wanted.clear()
             due = time.monotonic() + task.every_s
             self._once(task)
+
+    def _first_after_s(self, task: Task) -> float:
+        """Return when to run a task first; a process that is started again does not read all disks again."""
+        if task.name != scrub.TASK:
+            return min(task.every_s, 5.0)
+        try:
+            age_s = time.time() - self._scrubbed.stat().st_mtime
+        except OSError:
+            return min(task.every_s, 3600.0)
+        return max(0.0, task.every_s - age_s)
 
     def _notice(self, task: Task, seen: object) -> object:
         """Have the repairer look when the map changed, or rot was found."""
@@ -158,6 +176,8 @@ class Healer:
         try:
             task.run()
             task.failure = ""
+            if task.name == scrub.TASK:
+                self._scrubbed.touch()
         except Stopped:
             log.info("%s goes on later", task.name)
         except Exception as error:

@@ -11,7 +11,7 @@ from typing import Any
 import xxhash
 
 from node.plugins.object.store.contract import Entry, Listing, Query, Usage
-from node.plugins.object.store.record import Record, entry_of, tombstone
+from node.plugins.object.store.record import Record, entry_of, shown_entry, tombstone
 
 _COLUMNS = "version, stamp, meta_stamp, marker, latest, size, expires, data, body"
 _BATCH = 512
@@ -79,12 +79,29 @@ class IndexReader:
 
     def list(self, container_id: str, query: Query, now_us: int) -> Listing:
         """Return one page."""
+        if not query.versions and not query.delimiter:
+            return self._plain(container_id, query, now_us)
         items: list[Entry | str] = []
         for item in self._walk(container_id, query, now_us):
             if len(items) == query.limit:
                 return Listing(items=items, truncated=True)
             items.append(item)
         return Listing(items=items, truncated=False)
+
+    def _plain(self, container_id: str, query: Query, now_us: int) -> Listing:
+        """Return a page of names as they are: by far the most frequent one, in one query."""
+        where, values = Cursor(query).bounds()
+        order = "DESC" if query.reverse else "ASC"
+        rows = self.db.execute(
+            "SELECT name, version, stamp, meta_stamp, size, expires, data, body FROM entries"  # noqa: S608
+            f" WHERE container=?{where} AND latest=1 AND marker=0 AND (expires IS NULL OR expires>?)"
+            f" ORDER BY name {order} LIMIT ?",
+            (container_id, *values, now_us, query.limit + 1),
+        ).fetchall()
+        return Listing(
+            items=[shown_entry(container_id, row) for row in rows[: query.limit]],
+            truncated=len(rows) > query.limit,
+        )
 
     def _walk(self, container_id: str, query: Query, now_us: int) -> Iterator[Entry | str]:
         at = Cursor(query)

@@ -10,8 +10,7 @@ from pathlib import Path
 INDEX_FILE = "index.db"
 _PAGE_BYTES = 8192
 _CACHE_KIB = 8192
-_READ_CACHE_KIB = 1024
-_MAP_BYTES = 1 << 28
+_READ_CACHE_KIB = 384
 _CHECKPOINT_PAGES = 2000
 
 _SCHEMA = """
@@ -71,6 +70,5 @@ def open_reader(directory: Path) -> sqlite3.Connection:
         cached_statements=256,
     )
     db.execute("PRAGMA query_only=1")
-    db.execute(f"PRAGMA mmap_size={_MAP_BYTES}")
     db.execute(f"PRAGMA cache_size=-{_READ_CACHE_KIB}")
     return db

@@ -1,5 +1,6 @@
 """This node's disks: reads go straight to the files, writes of the indexes to the store process."""
 
+import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -15,11 +16,13 @@ from node.plugins.object.store.index_read import IndexReader
 from node.plugins.object.store.map_file import MapFile
 from node.plugins.object.store.record import Record
 from node.plugins.object.store.wire import AskRequest, Connection, Request, WriteRequest
-from node.sdk import Clock, Unavailable
+from node.sdk import Clock, DiskFull, Unavailable
 
 Outcome = Mapping[str, Sequence[Result]]
 
 _TIMEOUT_S = 60.0
+KEPT_FREE_BYTES = 64 << 20
+"""Less than this is left to the index."""
 
 
 class Backend(Protocol):
@@ -194,6 +197,9 @@ class LocalAccess:
         mark = read_mark(root)
         if mark is None or mark.id != disk_id:
             raise Unavailable(f"{root} does not hold the disk {disk_id}")
+        free = os.statvfs(root)
+        if free.f_bavail * free.f_frsize < KEPT_FREE_BYTES:
+            raise DiskFull(f"{root} is full")
         return FragmentSink(root, name)
 
     def ask(self, disk_id: str, question: str, argument: Any) -> Any:

@@ -56,6 +56,11 @@ class Nodes:
         """Try a node last for a moment: it did not answer."""
         self._shunned[node_id] = self._clock.monotonic_s() + _SHUNNED_S
 
+    def trust(self, node_id: str) -> None:
+        """A node has answered."""
+        with self._lock:
+            self._shunned.pop(node_id, None)
+
     def is_likely(self, places: Places, node_id: str) -> bool:
         """Return whether a node will probably answer."""
         if node_id == places.map.node_id:
@@ -63,8 +68,15 @@ class Nodes:
         place = places.map.nodes.get(node_id)
         if place is not None and not place.is_up:
             return False
-        until = self._shunned.get(node_id)
-        return until is None or until < self._clock.monotonic_s()
+        with self._lock:
+            until = self._shunned.get(node_id)
+            now = self._clock.monotonic_s()
+            if until is None:
+                return True
+            if until > now:
+                return False
+            self._shunned[node_id] = now + _SHUNNED_S  # one tries it, all others go on without
+            return True
 
     def likely_first(self, places: Places, disk_ids: Iterable[str]) -> list[str]:
         """Return disks: those of this node, then those that will probably answer, then the others."""
@@ -99,12 +111,15 @@ class Nodes:
             Unavailable: 503.
         """
         try:
-            return call(self.of_disk(disk_id))
+            found = call(self.of_disk(disk_id))
         except Unavailable:
             self._note(disk_id)
             raise
         except sqlite3.Error as error:
             raise Unavailable(f"The index of disk {disk_id} cannot be read: {error}") from error
+        if self._shunned:
+            self.trust(self.node_of(self.map_file.places(), disk_id))
+        return found
 
     def blob(self, disk_id: str, id: str) -> bytes | None:
         """Return inline bytes of a disk; None where it does not have them whole.

@@ -65,8 +65,14 @@ class ObjectStore:
             made = put(
                 self._quorum, container_id, name, data, size, facts, condition, version=version
             )
-        for record in current:
-            self._remove(record.container_id, record.name, record.version_id, record.stamp)
+        gone = [
+            record.name
+            for record in current
+            if self._remove(record.container_id, record.name, record.version_id, record.stamp)[0] is None
+        ]
+        if gone:  # somebody else removed a part meanwhile: its bytes may be on their way out
+            self._remove(container_id, name, made.version_id, made.stamp)
+            raise NotFound(f"{gone[0]} was deleted while it was joined")
         return made
 
     def _as_file(self, record: Record) -> str:

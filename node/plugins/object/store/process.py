@@ -51,7 +51,7 @@ class StoreProcess:
         self.nodes = Nodes(
             self.map_file, local, lambda node_id: RemoteAccess(port, node_id), clock
         )
-        self.healer = Healer(self.nodes, self.host, self.answers, clock, section)
+        self.healer = Healer(self.nodes, self.host, self.answers, clock, section, self.directory)
         self.server = StoreServer(self.directory / SOCKET_FILE, self.host, self.answer)
         self.stopping = threading.Event()
 

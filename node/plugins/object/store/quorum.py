@@ -137,6 +137,10 @@ class IndexQuorum:
         by_node: dict[str, list[str]] = {}
         for disk_id in dict.fromkeys(disk for some in sets for disk in some):
             by_node.setdefault(self.nodes.node_of(places, disk_id), []).append(disk_id)
+        unlikely = {node for node in by_node if not self.nodes.is_likely(places, node)}
+        hopeful = {d: Result() for n, disks in by_node.items() if n not in unlikely for d in disks}
+        if unlikely and is_enough(sets, hopeful):  # those that are away would only hold threads up
+            by_node = {node: disks for node, disks in by_node.items() if node not in unlikely}
         own = by_node.pop(places.map.node_id, [])
         results: dict[str, Result] = {}
         waiting: set[Future[dict[str, Result]]] = {
@@ -161,6 +165,7 @@ class IndexQuorum:
     ) -> dict[str, Result]:
         try:
             found = self.nodes.access(node_id).write(disks, [op], places.map.newest)
+            self.nodes.trust(node_id)
             return {disk_id: results[0] for disk_id, results in found.items()}
         except Unavailable as error:
             if node_id != places.map.node_id:

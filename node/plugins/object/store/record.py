@@ -4,7 +4,7 @@ Two records of one key are the same everywhere after a merge: the greater of (`s
 a tombstone is a record like any other.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -98,6 +98,27 @@ def entry_of(record: Record, *, is_latest: bool) -> Entry:
         is_marker=record.is_marker,
         is_latest=is_latest,
         data=record.data,
+    )
+
+
+def shown_entry(container_id: str, row: Sequence[Any]) -> Entry:
+    """Return the entry of a row of a listing: (name, version, stamp, meta stamp, size, expires, data, body)."""
+    name, version, stamp, meta_stamp, size, expires, data, body = row
+    said = _said.decode(body)
+    return Entry(
+        container_id=container_id,
+        name=name,
+        version_id=version,
+        stamp=stamp,
+        meta_stamp=meta_stamp,
+        modified_at=Micros(said.modified_at),
+        size_bytes=size,
+        etag=said.etag,
+        content_type=said.content_type,
+        meta=said.meta,
+        sys=said.sys,
+        expires_at=expires,
+        data=data,
     )
 
 

@@ -7,7 +7,8 @@ somebody may still be reading what he was shown a moment ago.
 
 import logging
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from node.plugins.object.store.disk_answers import DiskAnswers
@@ -161,9 +162,19 @@ class Sweeper:
             walk = self._answers.fragments(disk_id)
             for directory in walk.directories():
                 self._pace.check(TASK)
-                names = sorted(path.name for path in directory.iterdir())
+                names = sorted(self._settled(directory))
                 for at in range(0, len(names), _BATCH):
                     self._look_at(disk_id, names[at : at + _BATCH])
+
+    def _settled(self, directory: Path) -> Iterator[str]:
+        """Yield the fragments that were written long ago: a writer may be about to commit the others."""
+        before_s = self._before(self._grace.orphan_s) / _MICROS
+        for path in directory.iterdir():
+            try:
+                if path.stat().st_mtime <= before_s:
+                    yield path.name
+            except FileNotFoundError:
+                continue
 
     def _look_at(self, disk_id: str, names: Sequence[str]) -> None:
         before = self._before(self._grace.orphan_s)

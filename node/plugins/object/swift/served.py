@@ -5,18 +5,21 @@ from collections.abc import Callable
 import msgspec
 
 from node.plugins.object.swift import cors_rules, rate_rules, staticweb_api, tempurl_rules
+from node.plugins.object.swift.access import Scope
 from node.plugins.object.swift.call import Call
-from node.plugins.object.swift.faults import fault
+from node.plugins.object.swift.faults import Refusal, fault
 from node.sdk import Context, NodeError, Reply
 
 Endpoint = Callable[[Call], Reply]
 
 
-def served(endpoint: Endpoint) -> Callable[..., Reply]:
-    """Return the handler of a route that answers with an endpoint."""
+def served(endpoint: Endpoint, scope: Scope) -> Callable[..., Reply]:
+    """Return the handler of a route to an account, a container or an object, which an endpoint answers."""
 
     def handler(ctx: Context, **_path: str) -> Reply:
         call = Call(ctx)
+        if call.scope != scope or not call.account:  # an empty name in the middle
+            raise Refusal(412, "Bad URL")
         origin = ctx.headers.get("origin", "")
         try:
             reply = _answer(call, endpoint)

@@ -10,6 +10,7 @@ from node.plugins.object.swift import (
     object_read_api,
     object_write_api,
 )
+from node.plugins.object.swift.access import Scope
 from node.plugins.object.swift.faults import fault
 from node.plugins.object.swift.served import Endpoint, served
 from node.sdk import Clock, Ids, Route, Service
@@ -17,11 +18,13 @@ from node.sdk import Clock, Ids, Route, Service
 _ACCOUNT = "/v1/{account}"
 _CONTAINER = "/v1/{account}/{container}"
 _OBJECT = "/v1/{account}/{container}/{object:path}"
+_SCOPES: dict[str, Scope] = {_ACCOUNT: "account", _CONTAINER: "container", _OBJECT: "object"}
 
 
 def _own(method: str, path: str, endpoint: Endpoint) -> Route:
     """Return a route whose endpoint decides by access lists, and reads its body itself."""
-    return Route(method=method, path=path, handler=served(endpoint), policy="own", stream=True)
+    handler = served(endpoint, _SCOPES[path])
+    return Route(method=method, path=path, handler=handler, policy="own", stream=True)
 
 
 ROUTES = (
