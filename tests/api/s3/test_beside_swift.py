@@ -174,3 +174,25 @@ def test_swift_deletes_a_bucket_with_all_of_it(
     swift.ask("DELETE", "/both", expect=204)
     assert cloud.backend.kept.get("object.store", lambda: None).blobs == {}
     other.create_bucket(Bucket="both")
+
+
+def test_swifts_quotas_hold(s3: Any, swift: Swift) -> None:
+    s3.create_bucket(Bucket="both")
+    s3.create_bucket(Bucket="big")
+    s3.put_object(Bucket="big", Key="k", Body=b"x" * 200)
+    swift.ask("POST", "/both", expect=204, X_Container_Meta_Quota_Bytes="100", X_Container_Meta_Quota_Count="2")
+    s3.put_object(Bucket="both", Key="a", Body=b"x" * 60)
+    upload = s3.create_multipart_upload(Bucket="both", Key="m")["UploadId"]
+    part = {"Bucket": "both", "Key": "m", "UploadId": upload}
+    sent = s3.upload_part(**part, PartNumber=1, Body=b"x" * 30)
+    for refuse in (
+        lambda: s3.put_object(Bucket="both", Key="b", Body=b"x" * 41),
+        lambda: s3.copy_object(Bucket="both", Key="b", CopySource="big/k"),
+        lambda: s3.upload_part(**part, PartNumber=2, Body=b"x" * 20),
+        lambda: s3.upload_part_copy(**part, PartNumber=2, CopySource="big/k"),
+    ):
+        with refused("QuotaExceeded", 403):
+            refuse()
+    s3.put_object(Bucket="both", Key="b", Body=b"x")
+    with refused("QuotaExceeded", 403):  # two objects are there by now
+        s3.complete_multipart_upload(**part, MultipartUpload={"Parts": [{"PartNumber": 1, "ETag": sent["ETag"]}]})

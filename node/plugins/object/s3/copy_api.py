@@ -22,6 +22,7 @@ from node.plugins.object.s3 import (
     events,
     lock_rules,
     range_rules,
+    room_rules,
     swift_content,
     tag_rules,
     uploads,
@@ -203,6 +204,7 @@ def _poured(call: Call, source: Source, facts: Facts, key: encryption.CustomerKe
     asked = call.header("x-amz-checksum-algorithm")
     algorithm = checksums.algorithm_of(asked) if asked else kept[0] if kept else ""
     size = entry.size_bytes
+    room_rules.hold(call, size)
     with call.store.writer(bucket.id, call.key, policy=bucket.policy, size_bytes=size) as writer:
         etag, sys = _copied(source.blocks(call, 0, size), writer, key, algorithm)
         done = msgspec.structs.replace(facts, etag=etag, sys={**facts.sys, **sys})
@@ -245,6 +247,7 @@ def upload_part_copy(call: Call) -> Reply:
             "InvalidRequest",
             "The specified copy source is larger than the maximum allowable size for a copy source.",
         )
+    room_rules.hold_part(call, length)
     algorithm = upload.sys.get("s3-want", "").partition(":")[0]
     hidden, name = parts_id(call.bucket.id), uploads.part_name(upload_id, number)
     with call.store.writer(hidden, name, policy=call.bucket.policy, size_bytes=length) as writer:
