@@ -60,7 +60,8 @@ def idle(directory: Path, count: int, seconds: float) -> None:
     try:
         site.start(*names[:3])
         site.until_voters(*names[:3])
-        site.start(*names[3:])
+        for name in names[3:]:
+            site.start(name)
         most = min(count, MOST_VOTERS)
         site.until(
             "all follow",
@@ -70,6 +71,8 @@ def idle(directory: Path, count: int, seconds: float) -> None:
         time.sleep(5)
         before = {pid: cpu_s(pid) for pid in pids(site)}
         time.sleep(seconds)
+        if any(node.process is not None and node.process.poll() is not None for node in site.nodes.values()):
+            raise SystemExit(f"a node ended by itself:\n{site.told()}")
         used = sorted((cpu_s(pid) - was) / seconds * 100 for pid, was in before.items())
         rss = max(memory_mib(pid, "Rss") for pid in before)
         pss = max(memory_mib(pid, "Pss") for pid in before)

@@ -72,6 +72,8 @@ class ClusterSection(Frozen):
     """At most so many nodes vote: 1, 3, 5 or 7; all others follow."""
     replace_after_s: int = 600
     """A voter that is away for so long is replaced by another node."""
+    log_entries: int = 2000
+    """The log is shortened when it has so many entries; a node that is farther behind takes over all rows."""
     virtual_address: str = ""
     """Address with prefix length that one healthy node holds for the API, for example 192.0.2.9/24; empty: none."""
 

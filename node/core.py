@@ -51,6 +51,7 @@ log = logging.getLogger("hedgerow.node")
 _START_TIMEOUT_S = 30.0
 _PATIENCE_S = 0.5
 _CONFIRM_S = 5.0
+_FEWEST_ENTRIES, _USUAL_TAIL = 50, 256
 _SWITCH_S = 0.0005
 """How long a thread may hold the interpreter while the log's thread waits: a commit is shorter than that."""
 
@@ -74,7 +75,13 @@ class Node:
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.node_id = NodeId(identity(self.directory, self.ids).node_id)
         give_way(self.directory)
-        self._settings = RaftSettings(node_id=self.node_id, epoch=epoch_of(self.directory))
+        entries = max(_FEWEST_ENTRIES, config.section(ClusterSection).log_entries)
+        self._settings = RaftSettings(
+            node_id=self.node_id,
+            epoch=epoch_of(self.directory),
+            compaction_min_entries=entries,
+            tail_entries=min(_USUAL_TAIL, entries // 8),
+        )
         self.machine = Machine(self.directory / STATE_FILE, self._changed)
         self.readers = Readers(self.directory / STATE_FILE)
         self.certificates = Certificates(
@@ -104,6 +111,8 @@ class Node:
         )
         self.runtime = Runtime(self.control, self._reconcilers())
         self.others = self._assembled()
+        if self.others is not None:
+            self.control.streams = self.others.streams
         self.admin = AdminServer(self.directory, self._commands())
         self.failure = ""
         """Why the process must end; empty while all is well."""
@@ -194,7 +203,7 @@ class Node:
                     for member in membership.members
                     if member.is_voter and member.node_id != self.node_id
                 )
-                settings = RaftSettings(node_id=self.node_id, first_peers=voters, first_voter=False)
+                settings = msgspec.structs.replace(settings, first_peers=voters, first_voter=False)
         self.certificates.keep()
         self.consensus = self._log(settings)
         self.others.attach(self.consensus, self.machine, self.runtime.look_at_all)
@@ -329,7 +338,8 @@ class Node:
         return {"name": name, "paused": paused}
 
     def _log_status(self) -> Status | None:
-        return self.consensus.status() if self.consensus is not None else None
+        found = self.consensus
+        return found.status() if found is not None and found.is_open else None
 
     def status(self) -> dict[str, object]:
         """Return what `hedgerow status` prints."""

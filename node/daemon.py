@@ -25,7 +25,6 @@ log = logging.getLogger("hedgerow.daemon")
 
 _REPORT_S = 60.0
 _PR_SET_PDEATHSIG = 1
-_START_NICE = 10
 
 
 def run(config_path: Path | None) -> None:
@@ -97,7 +96,6 @@ def api(config_path: Path | None) -> int:
     from node.state.proposer import LogProposer
     from node.state.reader import STATE_FILE, Readers
 
-    yielding = _Yielding()
     config, host = _prepare(config_path)
     directory = config.state_dir
     section = config.section(ApiSection)
@@ -123,23 +121,8 @@ def api(config_path: Path | None) -> int:
         is_member=members.is_member,
         is_fresh=(lambda _db: True) if is_alone else Freshness(log_client.read_index).ensure,
     )
-    yielding.end()
     ApiServer(backend, services, TlsFiles(certificate=files.certificate, key=files.key)).run()
     return 0
-
-
-class _Yielding:
-    """Lets the core start first where processors are short: it is what others wait for, and what the API waits for."""
-
-    def __init__(self) -> None:
-        self._before = os.getpriority(os.PRIO_PROCESS, 0)
-        self._is_free = os.geteuid() == 0  # nobody else may take it back
-        if self._is_free:
-            os.nice(_START_NICE)
-
-    def end(self) -> None:
-        if self._is_free:
-            os.setpriority(os.PRIO_PROCESS, 0, self._before)
 
 
 def _teller(directory: Path) -> "Teller":

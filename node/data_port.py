@@ -142,6 +142,38 @@ class DataPort(Protocol):
         """Begin a request whose body comes piece by piece. Raises Unavailable."""
 
 
+class Stream(Frozen):
+    """A connection to another member; whoever opened it closes it."""
+
+    socket: socket.socket
+    node_id: str
+
+
+class Streams(Protocol):
+    """Connections between members, for what is neither rows nor files."""
+
+    def serve(self, name: str, handler: Callable[[Stream], None]) -> None:
+        """Have a handler called, in a thread of its own, for each stream of a name; it ends with the handler."""
+
+    def open(self, node_id: str, name: str) -> Stream:
+        """Connect to what a member serves under a name.
+
+        Raises:
+            Unavailable: 503, it cannot be reached, or does not serve that.
+        """
+
+
+class NoStreams:
+    """The streams of a node that is alone."""
+
+    def serve(self, name: str, handler: Callable[[Stream], None]) -> None:
+        """Do nothing: nobody comes."""
+
+    def open(self, node_id: str, name: str) -> Stream:
+        """Refuse."""
+        raise Unavailable(f"This node has no way to node {node_id} for {name}: [cluster] port is 0")
+
+
 class NoDataPort:
     """The data port of a node that is alone."""
 

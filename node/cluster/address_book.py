@@ -40,19 +40,33 @@ class AddressBook:
         self._db = db
         self._lock = threading.Lock()
         self._found: dict[str, Sighting] = {}
+        self._turns: dict[str, int] = {}
         self._remembered = {member.node_id: member for member in _load(self._path)}
 
     def __call__(self, node_id: str) -> Address | None:
-        """Return where a node's cluster port is, None when nobody knows."""
+        """Return where a node's cluster port is, None when nobody knows; another place after one was `unreachable`."""
+        places = self._places(node_id)
+        with self._lock:
+            turn = self._turns.get(node_id, 0)
+        return places[turn % len(places)] if places else None
+
+    def unreachable(self, node_id: str) -> None:
+        """Note that a node is not where the last answer said: the next one names the next place that is known."""
+        with self._lock:
+            self._turns[node_id] = self._turns.get(node_id, 0) + 1
+
+    def _places(self, node_id: str) -> list[Address]:
+        places: list[Address] = []
         if self._db is not None:
             row = member_row(self._db(), node_id)
             if row is not None and row.address and row.cluster_port:
-                return row.address, row.cluster_port
+                places.append((row.address, row.cluster_port))
         with self._lock:
             remembered, found = self._remembered.get(node_id), self._found.get(node_id)
-        if remembered is not None:
-            return remembered.host, remembered.port
-        return (found.host, found.port) if found is not None else None
+        if self._db is None or not places:  # what rows say is newer than what was remembered of them
+            places += [(remembered.host, remembered.port)] if remembered is not None else []
+        places += [(found.host, found.port)] if found is not None else []
+        return list(dict.fromkeys(places))
 
     def remembered(self) -> dict[str, Member]:
         """Return the members that were remembered, by id."""

@@ -22,14 +22,18 @@ from node.cluster.founding import Certificates
 from node.cluster.join import ca_fingerprint
 from node.cluster.liveness import Liveness, LogAccess
 from node.cluster.log_view import ConsensusView
+from node.cluster.lookout import look_around
 from node.cluster.membership import Controller, MembershipRules, remove
 from node.cluster.peers import PeerNetwork
 from node.cluster.recover import Later, epoch_of, write_later
 from node.cluster.relief import Relief
 from node.cluster.roster import member_row
 from node.cluster.rpc import Rpc
+from node.cluster.self_claim import seeds_of
 from node.cluster.snapshot import Copies
+from node.cluster.standing import PROTOCOL as STANDING_PROTOCOL
 from node.cluster.standing import LogStanding, Standing
+from node.cluster.streams import PeerStreams
 from node.cluster.vip import VirtualAddress
 from node.config import ClusterSection, Config
 from node.control.placement import NodeRow
@@ -72,8 +76,10 @@ class Assembly:
             addresses=self.book,
             is_member=self._is_member,
             listen=(section.listen, section.port),
+            unreachable=self.book.unreachable,
         )
         self.rpc = Rpc(self.peers)
+        self.streams = PeerStreams(self.peers)
         self.discovery = Discovery(
             config, node_id=node_id, fingerprint=certificates.trust.fingerprint, book=self.book
         )
@@ -145,6 +151,7 @@ class Assembly:
             on_later=self._give_way,
             evict=consensus.disconnect,
         )
+        self._standing.look_around = self._look_around
         self._standing.serve()
 
     def watch(self) -> None:
@@ -160,6 +167,16 @@ class Assembly:
             voters=(*own, *(voter.node_id for voter in found.voters)),
             follows=found.leader_id is not None and found.has_quorum,
         )
+
+    def _look_around(self) -> None:
+        """Look at the seeds for members that are not where their rows say."""
+        look_around(
+            seeds_of(self._section), self.peers, STANDING_PROTOCOL, self._key_of, self.book
+        )
+
+    def _key_of(self, node_id: str) -> str:
+        row = member_row(self._readers.reader(), node_id)
+        return row.fingerprint if row is not None else ""
 
     def _give_way(self, later: Later) -> None:
         """Have this process end; the next one gives up log and rows before it opens them."""

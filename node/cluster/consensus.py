@@ -86,6 +86,11 @@ class Consensus(Door):
         self._fault = ""
         self._was_full = False
 
+    @property
+    def is_open(self) -> bool:
+        """Say whether there is a log yet whose status could be asked for."""
+        return hasattr(self, "_frontend")
+
     @staticmethod
     def exists(data_dir: Path) -> bool:
         """Say whether a directory holds a log."""

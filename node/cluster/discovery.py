@@ -10,6 +10,7 @@ import logging
 import queue
 import socket
 import threading
+import time
 from typing import Any
 
 from node import __version__
@@ -22,6 +23,8 @@ log = logging.getLogger("hedgerow.discovery")
 
 SERVICE_TYPE = "_hedgerow._tcp.local."
 _LOOK_S = 5.0
+ANEW_S = 10.0
+"""How often a node in no cluster asks anew: the library's questions come ever more rarely, up to hours apart."""
 _RESOLVE_MS = 1500
 _CA_DIGITS = 16
 _TWINS_SHOWN = 3
@@ -43,8 +46,9 @@ class Discovery:
     """Announces this node and listens for others, from a thread of its own."""
 
     def __init__(
-        self, config: Config, *, node_id: str, fingerprint: str, book: AddressBook
-    ) -> None:
+        self, config: Config, *, node_id: str, fingerprint: str, book: AddressBook, anew_s: float = ANEW_S
+    ) -> None:  # fmt: skip
+        self._anew_s = anew_s
         self._config = config
         self._section = config.section(ClusterSection)
         self._node_id = node_id
@@ -111,6 +115,8 @@ class Discovery:
                     session = _Session(address, self._wake)
                 if session is not None:
                     session.publish(self._record())
+                    if not self._said.ca:
+                        session.ask_anew(self._anew_s)
             except Exception as error:  # noqa: BLE001 - the library raises what its sockets and parsers do
                 log.warning("multicast DNS on %s: %s; tried again", address, error)
             self._listen(session)
@@ -120,7 +126,7 @@ class Discovery:
     def _listen(self, session: "_Session | None") -> None:
         """Take what is heard until it is time to look after the address again."""
         try:
-            heard = self._wake.get(timeout=_LOOK_S)
+            heard = self._wake.get(timeout=min(_LOOK_S, self._anew_s))
         except queue.Empty:
             return
         while heard is not None and session is not None and not self._stopped.is_set():
@@ -168,7 +174,18 @@ class _Session:
             _tell(heard, (state_change.name, name))
 
         # The ear first: announcing takes a second and a half.
-        self._browser = zeroconf.ServiceBrowser(self._zeroconf, SERVICE_TYPE, handlers=[on_change])
+        self._on_change = on_change
+        self._browser = self._asking()
+
+    def _asking(self) -> Any:
+        self._asked_s = time.monotonic()
+        return self._library.ServiceBrowser(self._zeroconf, SERVICE_TYPE, handlers=[self._on_change])
+
+    def ask_anew(self, pause_s: float) -> None:
+        """Ask who is there as if for the first time, unless that was done a moment ago."""
+        if time.monotonic() - self._asked_s >= pause_s:
+            before, self._browser = self._browser, self._asking()
+            before.cancel()
 
     def publish(self, record: tuple[str, int, dict[str, str]]) -> None:
         node_id, port, text = record

@@ -25,6 +25,7 @@ class Seat(Protocol):
     """What the marks need of the node."""
 
     journal: SqliteJournal
+    node_id: str
 
     @property
     def leads(self) -> bool:
@@ -115,5 +116,6 @@ class Marks:
     def _tell(self, node_id: str, index: int, now_s: float) -> None:
         term = self._seat.journal.term_at(index) if index > 0 else None
         mark = {"index": 0, "log_term": 0} if term is None else {"index": index, "log_term": term}
-        if self._seat.tell(node_id, {"type": "mark", **mark}):
+        voters = sorted({self._seat.node_id, *self._seat.voters})
+        if self._seat.tell(node_id, {"type": "mark", "voters": voters, **mark}):
             self._told[node_id] = (index, now_s)

@@ -226,6 +226,8 @@ class Controller:
             is_near = row.id == self._node_id or (
                 follower is not None
                 and follower.match_index + self._rules.near_entries >= view.last_index
+                # A witness acknowledges nothing before it knows all who vote.
+                and (follower.match_index > 0 or not is_witness(row.id))
             )
             found.append(
                 MemberFacts(

@@ -122,6 +122,8 @@ class Mark(_Typed, frozen=True, kw_only=True, tag="mark"):
 
     index: int
     log_term: int
+    voters: list[str] = []
+    """Who votes, the leader among them."""
 
 
 class Redirect(_Typed, frozen=True, kw_only=True, tag="redirect"):

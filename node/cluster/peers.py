@@ -89,7 +89,10 @@ class PeerNetwork:
         addresses: AddressBook,
         is_member: MemberCheck = lambda _node_id, _fingerprint: True,
         listen: Address | None = None,
+        unreachable: Callable[[str], None] = lambda _node_id: None,
     ) -> None:
+        """Take the parts. `unreachable` is told of a node that is not where `addresses` said."""
+        self._unreachable = unreachable
         self._node_id = node_id
         self._credentials = credentials
         self._addresses = addresses
@@ -177,9 +180,14 @@ class PeerNetwork:
         address = self._addresses(node_id)
         if address is None:
             raise Unavailable(f"Nobody knows the address of node {node_id}")
-        link = self._connect(address, protocol, timeout_s, self._context("member", protocol))
+        try:
+            link = self._connect(address, protocol, timeout_s, self._context("member", protocol))
+        except Unavailable:
+            self._unreachable(node_id)
+            raise
         if link.node_id != node_id:
             link.close()
+            self._unreachable(node_id)
             raise Unavailable(f"{address[0]}:{address[1]} is node {link.node_id}, not {node_id}")
         if not self._is_known(link.node_id, link.certificate):
             link.close()

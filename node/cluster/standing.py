@@ -103,6 +103,8 @@ class Standing:
         self._own = own
         self._on_later = on_later
         self._evict = evict
+        self.look_around: Callable[[], None] = lambda: None
+        """Called while this node follows nobody."""
         self._rules = rules or StandingRules()
         self._word: Word = "member"
         self._rival = ""
@@ -169,6 +171,8 @@ class Standing:
         if own.follows:
             for row in self._db().rows(DepartedNode):
                 self._evict(row.id)
+        else:
+            self.look_around()
         others = [row.id for row in self._db().rows(NodeRow) if row.id != self._node_id]
         others += [voter for voter in own.voters if voter not in {*others, self._node_id}]
         random.shuffle(others)
@@ -195,6 +199,8 @@ class Standing:
                 "stop one, remove its state directory, and let it join the other"
             )
             return
+        if not voters:
+            return  # a witness, or a learner that knows nobody yet: whom to follow is told by others
         if epoch > self._epoch and self._gave_way.acquire(blocking=False):
             log.warning("the cluster began anew without this node: it takes over that state")
             self._on_later(Later(epoch=epoch, voters=tuple(voters)))
@@ -203,7 +209,10 @@ class Standing:
 
     def _answer(self, link: Link) -> None:
         link.socket.settimeout(_TIMEOUT_S)
-        question = msgspec.json.decode(_line(link), type=Question)
+        try:
+            question = msgspec.json.decode(_line(link), type=Question)
+        except OSError:
+            return  # one that only wanted to see who is here
         own = self._own()
         answer = Answer(
             epoch=self._epoch,

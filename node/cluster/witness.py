@@ -11,6 +11,7 @@ import queue
 import random
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -22,13 +23,15 @@ from node.cluster.discovery import Announcement, Discovery
 from node.cluster.formation import Formation
 from node.cluster.links import Links
 from node.cluster.lock import DirectoryLock
+from node.cluster.lookout import look_around
 from node.cluster.peers import PeerNetwork
 from node.cluster.poller import EpollPoller
 from node.cluster.prevote import PreVotes
 from node.cluster.recover import generation
+from node.cluster.self_claim import seeds_of
 from node.cluster.server_files import TLS_DIRECTORY
 from node.cluster.settings import RaftSettings
-from node.cluster.standing import Answer, Question, ask
+from node.cluster.standing import PROTOCOL, Answer, Question, ask
 from node.cluster.trust import Trust
 from node.cluster.witness_file import PROMISE_FILE, PromiseFile
 from node.cluster.witness_vote import PREFIX, Promise, Witness, is_witness
@@ -42,6 +45,7 @@ log = logging.getLogger("hedgerow.witness")
 _POLL_S = 0.05
 _ASK_EVERY_S = 5.0
 _ASK_SOON_S = 1.0
+_ASK_PAUSE_S = 0.1
 _STOP_GRACE_S = 5.0
 
 
@@ -81,6 +85,7 @@ class WitnessProcess:
             addresses=self._book,
             is_member=self._is_member,
             listen=(section.listen, section.port) if section.port else None,
+            unreachable=self._book.unreachable,
         )
         self._discovery = Discovery(
             config, node_id=self.node_id, fingerprint=self._trust.fingerprint, book=self._book
@@ -95,9 +100,11 @@ class WitnessProcess:
             clock=self._clock,
             ids=RandomIds(),
         )
+        self._seeds = seeds_of(section)
         self._settings = RaftSettings(node_id=self.node_id)
         self._poller = EpollPoller()
         self._links: Links | None = None
+        self._wake = threading.Event()
         self._vote = self._made()
         self._answers: queue.SimpleQueue[Answer] = queue.SimpleQueue()
         self._trouble = ""
@@ -126,10 +133,11 @@ class WitnessProcess:
     def stop(self) -> None:
         """Have `run` return soon."""
         self._stopping.set()
+        self._wake.set()
 
     def close(self) -> None:
         """Close what is open; `run` has returned."""
-        self._stopping.set()
+        self.stop()
         if self._asking.is_alive():
             self._asking.join(_STOP_GRACE_S)
         if self._links is not None:
@@ -164,7 +172,16 @@ class WitnessProcess:
 
     def _made(self) -> Witness:
         timeouts_s = (self._settings.election_min_s, self._settings.election_max_s)
-        return Witness(self._file.promise, self._file.keep, self._say, PreVotes(timeouts_s))
+        votes = PreVotes(timeouts_s)
+        return Witness(self._file.promise, self._file.keep, self._say, votes, self._is_unknown)
+
+    def _is_unknown(self, voters: Sequence[str]) -> bool:
+        """Say whether a voter is not known here yet; if so, ask for it at once."""
+        known = self._book.remembered()
+        if all(voter in known or is_witness(voter) for voter in voters):
+            return False
+        self._wake.set()
+        return True
 
     def _say(self, node_id: str, message: dict[str, object]) -> bool:
         return self._links is not None and self._links.send(node_id, message)
@@ -216,7 +233,10 @@ class WitnessProcess:
         while not self._stopping.is_set():
             known = list(self._book.remembered())
             random.shuffle(known)
+            known.sort(key=lambda node_id: node_id != self._vote.leader_id)
             is_well = self._vote.follows and not self._trouble
+            if not is_well:
+                look_around(self._seeds, self._peers, PROTOCOL, self._key_of, self._book)
             for node_id in known[:1] if is_well else known:
                 question = Question(
                     node_id=self.node_id, epoch=self._file.promise.epoch, wants_members=True
@@ -225,7 +245,13 @@ class WitnessProcess:
                 if answer is not None:
                     self._answers.put(answer)
             pause_s = _ASK_EVERY_S if is_well else _ASK_SOON_S
-            self._stopping.wait(pause_s * random.uniform(0.5, 1.0))
+            if self._wake.wait(pause_s * random.uniform(0.5, 1.0)):
+                self._wake.clear()
+                self._stopping.wait(_ASK_PAUSE_S)  # not in a circle while nobody knows more
+
+    def _key_of(self, node_id: str) -> str:
+        known = self._book.remembered().get(node_id)
+        return known.fingerprint if known is not None else ""
 
     def _is_member(self, node_id: str, fingerprint: str) -> bool:
         known = self._book.remembered().get(node_id)

@@ -9,7 +9,7 @@ anyone hears of them. Who leads decides which entries a witness hears of (`marks
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from node.cluster.filters import answer, is_up_to_date
 from node.cluster.messages import Message
@@ -55,9 +55,14 @@ class Witness:
         keep: Callable[[Promise], None],
         send: Callable[[str, Message], bool],
         prevotes: PreVotes,
+        unknown: Callable[[Sequence[str]], bool] = lambda _voters: False,
         now_s: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Take what was promised before. `keep` stores a promise durably, or raises."""
+        """Take what was promised before. `keep` stores a promise durably, or raises.
+
+        `unknown` says whether one of these voters could not reach this witness, which does not know its key.
+        """
+        self._unknown = unknown
         self._promise = promise
         self._kept = promise
         self._keep = keep
@@ -138,7 +143,8 @@ class Witness:
         self.leader_id = node_id
         self._prevotes.heard_leader(self._now_s())
         index = message["index"]
-        if not index:
+        if not index or self._unknown(message.get("voters", ())):
+            # Nothing may rest on a witness that could not help all of them.
             self._held.setdefault(node_id, answer(1))
             return
         said = self._promise

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 from node.clock import Clock
 from node.config import Config
-from node.data_port import DataPort, NoDataPort
+from node.data_port import DataPort, NoDataPort, NoStreams, Streams
 from node.ids import Ids
 from node.state.reader import Reader
 from node.state.row import Row
@@ -41,6 +41,8 @@ class Control(ABC):
     """Call other plugins: `control.hook.port_states(...)`."""
     data_port: DataPort = NoDataPort()
     """The way to bulk data of other nodes."""
+    streams: Streams = NoStreams()
+    """Connections to other nodes."""
 
     @property
     @abstractmethod

@@ -133,6 +133,7 @@ class ApiClients:
         self._began_s = time.monotonic()
         self._mark = f"drill-{seed}-{random.randrange(1 << 30):x}"
         self._token = ""
+        self._tidied = 0
         self._registers: dict[str, str] = {}
         self._counted: dict[str, set[str]] = {}
         self._lock = threading.Lock()
@@ -221,10 +222,24 @@ class ApiClients:
         ]  # fmt: skip
         while not self._ending.is_set():
             try:
+                self._tidy(chance)
                 chance.choice(deeds)(client, chance, chance.choice(self.seats))
             except Exception as error:  # noqa: BLE001 - it is told at the end and fails the drill
                 self.errors.append(f"api client {client}: {type(error).__name__}: {error}")
                 return
+
+    def _tidy(self, chance: random.Random) -> None:
+        """Free the names that nobody uses any more: a project may have so many."""
+        with self._lock:
+            if self._tidied >= self._chapter() - 1:
+                return
+            chapter, self._tidied = self._tidied, self._tidied + 1
+        for number in range(_NAMES):
+            for _try in range(5):
+                path = f"{_KEYPAIRS}/{self._mark}-{chapter}-{number}"
+                answer, _ = chance.choice(self.seats).ask("DELETE", path, self._token)
+                if answer.outcome != "unknown":
+                    break
 
     def _ask(
         self, seat: ApiSeat, method: str, path: str, body: object = None, **headers: str

@@ -12,7 +12,7 @@ from node.drill.checker import Finals, Violation, check_lists, check_registers
 from node.drill.faults import Fault, draw, inflict, kinds_for
 from node.drill.history import History, Operation
 from node.drill.rows_work import Held, RowClients, held_by
-from node.drill.search import Step, TooLong, count_step, holder_step, is_linearizable
+from node.drill.search import MOST_TRIED, Step, TooLong, count_step, holder_step, is_linearizable
 from node.drill.site import Site
 from node.errors import NodeError
 from node.ids import RandomIds
@@ -31,7 +31,7 @@ class Plan(Frozen):
     ballast_mib: int = 0
     faults: tuple[str, ...] = ()
     """Kinds to draw from; none: all that the site is able to."""
-    settle_s: float = 90.0
+    settle_s: float = 180.0
     """How long after the last fault every node may take until it takes writes and holds the same as the others."""
 
 
@@ -49,6 +49,8 @@ class Report(Frozen):
     longest_gap_s: float
     """The longest time in which no write was acknowledged."""
     log_entry: int
+    undecided: int = 0
+    """Of how many things too much overlapped for a verdict."""
 
     @property
     def passed(self) -> bool:
@@ -83,13 +85,17 @@ def run(
         history.write(keep)
     held = held_by(rows.seats, rows.mark, plan.settle_s)
     operations = history.operations()
-    violations = judge(operations, held)
+    violations, undecided = judge(operations, held), 0
     if api is not None:
-        violations += judge_api(operations, api.finals())
+        found, undecided = judge_api(operations, api.finals())
+        violations += found
         violations += [Violation(thing="api", what=what) for what in api.errors[:20]]
         api.clean()
     violations += [Violation(thing="clients", what=what) for what in rows.errors[:20]]
-    report = _report(plan, operations, done, violations, next(iter(held.values())).applied_index)
+    report = msgspec.structs.replace(
+        _report(plan, operations, done, violations, next(iter(held.values())).applied_index),
+        undecided=undecided,
+    )
     if report.acknowledged < _FEWEST_A_SECOND * plan.seconds:
         vacuous = Violation(
             thing="drill", what=f"only {report.acknowledged} writes were acknowledged"
@@ -186,13 +192,18 @@ def judge(operations: list[Operation], held: dict[str, Held]) -> list[Violation]
     return found
 
 
-def judge_api(operations: list[Operation], finals: Finals) -> list[Violation]:
-    """Return what is wrong with what the API answered, given what each node shows in the end."""
+def judge_api(
+    operations: list[Operation], finals: Finals, most_tried: int = MOST_TRIED
+) -> tuple[list[Violation], int]:
+    """Return what is wrong with what the API answered, and of how many things that cannot be said.
+
+    `finals` is what each node shows in the end.
+    """
     things: dict[str, list[Operation]] = {}
     for one in operations:
         things.setdefault(one.thing, []).append(one)
     revisions = [one for one in operations if one.thing.startswith("revision/")]
-    found = check_registers(revisions, finals)
+    found, undecided = check_registers(revisions, finals), 0
     models: dict[str, tuple[object, Step]] = {
         "name": (False, holder_step),
         "count": (0, count_step),
@@ -202,11 +213,11 @@ def judge_api(operations: list[Operation], finals: Finals) -> list[Violation]:
         if step is None:
             continue
         try:
-            if not is_linearizable(some, start, step):
+            if not is_linearizable(some, start, step, most_tried):
                 found.append(Violation(thing=thing, what="no order explains the answers"))
         except TooLong:
-            continue  # proves nothing either way
-    return found
+            undecided += 1
+    return found, undecided
 
 
 def _report(

@@ -110,6 +110,8 @@ def words(report: Report) -> Iterable[str]:
         f"p50 {report.p50_ms} ms, p99 {report.p99_ms} ms; longest time without an acknowledged write "
         f"{report.longest_gap_s} s"
     )
+    if report.undecided:
+        yield f"of {report.undecided} names too much overlapped for a verdict"
     for violation in report.violations:
         yield f"VIOLATION {violation.thing}: {violation.what}"
     if report.passed:

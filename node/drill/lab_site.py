@@ -19,8 +19,8 @@ from node.lab.cluster import ClusterLab
 from node.state.reader import STATE_FILE, Reader
 from node.state.txn import Txn, encode_txn
 
-_MEMBER_S = 90.0
-_COMMAND_S = 30.0
+_MEMBER_S = 300.0
+_COMMAND_S = 60.0
 
 
 class LabSite:

@@ -38,7 +38,8 @@ from node.state.txn import (
 _ANSWER_S = 2.5
 _TRIES = 4
 _LISTS, _REGISTERS = 4, 3
-_NOT_THERE = sqlite3.SQLITE_CANTOPEN
+_NOT_THERE = frozenset({sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR})
+"""Of a disk that is gone, or so full that not even what readers share can be made."""
 _CHAPTER_S = 15.0
 """After that time new things are used: reads of a list stay short."""
 _NOTE = "x" * 200
@@ -122,7 +123,7 @@ class RowSeat:
             with contextlib.closing(Reader(self.store)) as reader:
                 yield reader
         except sqlite3.DatabaseError as error:
-            if life != self._life(self.name) or error.sqlite_errorcode & 0xFF == _NOT_THERE:
+            if life != self._life(self.name) or error.sqlite_errorcode & 0xFF in _NOT_THERE:
                 raise Unavailable(f"The disk of {self.name} is not there: {error}") from error
             raise
 

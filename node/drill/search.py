@@ -13,7 +13,7 @@ from node.errors import NodeError
 Step = Callable[[Any, Operation], Any]
 """Returns the state after an operation, or None when it cannot have ended so in that state."""
 
-_MOST_TRIED = 2_000_000
+MOST_TRIED = 500_000
 
 
 class TooLong(NodeError):
@@ -21,7 +21,7 @@ class TooLong(NodeError):
 
 
 def is_linearizable(
-    operations: Sequence[Operation], start: Any, step: Step, most_tried: int = _MOST_TRIED
+    operations: Sequence[Operation], start: Any, step: Step, most_tried: int = MOST_TRIED
 ) -> bool:
     """Return whether some order explains every answer.
 

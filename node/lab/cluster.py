@@ -25,6 +25,7 @@ ANY = "0.0.0.0"  # noqa: S104 - on machines of their own; the address that the c
 CLUSTER_PORT, DATA_PORT = 7444, 7445
 FOUNDERS, FOUNDERS_OF_MANY = 3, 5
 """How many of the first nodes make the cluster, by name; most of them suffice, so two nodes are a cluster too."""
+SHORT_LOG = 150
 _START_S = 180.0
 _AT_ONCE = 16
 
@@ -209,6 +210,8 @@ class ClusterLab:
             },
             "network": {"public_interface": PUBLIC_INTERFACE},
         }
+        if choice.disk_mib:  # for a drill: copies of the rows have to travel often
+            sections["cluster"]["log_entries"] = SHORT_LOG
         lines = ["# Made by `hedgerow lab`; change it as you like, it is not written again."]
         for section, keys in sections.items():
             lines += [f"[{section}]", *(f"{key} = {value}" for key, value in keys.items()), ""]

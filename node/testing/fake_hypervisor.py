@@ -4,10 +4,12 @@ It keeps the contract of `node.plugins.compute.drivers.hypervisor.Hypervisor`: t
 way. `fail_next` makes a verb raise once, before or after it took effect: what a crash at that point looks like.
 """
 
+import shutil
 from collections.abc import Callable
+from pathlib import Path
 
 from node.plugins.compute.domain_xml import DiskPlan, DomainPlan, InterfacePlan
-from node.plugins.compute.drivers.hypervisor import DomainState
+from node.plugins.compute.drivers.hypervisor import DomainState, MigrationWay
 from node.plugins.compute.guest_usage import DiskUsage, GuestUsage, NicUsage
 
 
@@ -17,6 +19,8 @@ class FakeHypervisor:
     def __init__(self, *, obeys_power_button: bool = True) -> None:
         self.obeys_power_button = obeys_power_button
         self.lets_interfaces_go = True
+        self.neighbours: dict[str, FakeHypervisor] = {}
+        """Other hypervisors, by the state directories of their nodes."""
         self.plugged: dict[str, dict[str, str]] = {}
         """MAC by tap of each running guest."""
         self.volumes_in: dict[str, dict[str, int]] = {}
@@ -83,6 +87,10 @@ class FakeHypervisor:
         """Thaw a guest."""
         self._do("unpause", server_id, lambda: self._set(server_id, DomainState(power="running")))
 
+    def interrupt(self, server_id: str) -> None:
+        """Take note of an NMI."""
+        self._do("interrupt", server_id, lambda: None)
+
     def save(self, server_id: str) -> None:
         """Save a guest's memory."""
         self._do("save", server_id, lambda: self.power_off(server_id, "saved"))
@@ -148,6 +156,37 @@ class FakeHypervisor:
             self.volumes_in[server_id][serial] = size_bytes
 
         self._do("resize_volume", server_id, effect)
+
+    def migrate(self, server_id: str, way: MigrationWay) -> None:
+        """Have the guest appear on the hypervisor that `neighbours` names by the directory of its disks."""
+
+        def effect() -> None:
+            other = self.neighbours[way.plan.disks[0].path.split("/instances/")[0]]
+            state = self.states[server_id]
+            for here, there in zip(self.plans[server_id].disks, way.plan.disks, strict=True):
+                shutil.copyfile(here.path, there.path)
+            other.arrive(way.plan, state)
+            self.power_off(server_id, "migrated")
+
+        self._do("migrate", server_id, effect)
+
+    def arrive(self, plan: DomainPlan, state: DomainState) -> None:
+        """Have a guest of another hypervisor here."""
+        self._define(plan)
+        self._start(plan.server_id)
+        self._set(plan.server_id, state)
+
+    def has_arrived(self, server_id: str, control_path: Path) -> bool:
+        """Say whether a guest runs on any of the neighbours."""
+        del control_path
+        return any(
+            (state := other.states.get(server_id)) is not None and state.alive
+            for other in self.neighbours.values()
+            if other is not self
+        )
+
+    def abort_migration(self, server_id: str) -> None:
+        """Do nothing: a migration here takes no time."""
 
     def undefine(self, server_id: str) -> None:
         """Forget a domain."""

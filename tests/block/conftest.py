@@ -32,6 +32,8 @@ def running(directory: Path) -> list[int]:
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             line = command_line(int(entry.name))
-            if line[:1] == [BINARY] and any(str(directory) in part for part in line):
+            if line[:1] == [BINARY] and any(
+                    part.startswith(f"{directory}/") for part in line
+                ):
                 found.append(int(entry.name))
     return found

@@ -69,8 +69,8 @@ def test_a_replica_is_received_with_the_layers_below(
         assert nbd.read(4 * MIB, 6) == b"frozen"
         assert nbd.size_bytes == 8 * MIB
     assert site_of(network, "b").layers.used_bytes(LAYERS) < 2 * MIB, "holes were filled"
+    peers.ask("b", "serve", "v", request)
     with pytest.raises(Unavailable, match="not one to be filled"):
-        peers.ask("b", "serve", "v", request)
         peers.ask("b", "receive", "v", request)
 
 

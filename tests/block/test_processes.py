@@ -183,6 +183,22 @@ def test_the_log_keeps_what_was_written_last(place: Path) -> None:
     assert not sites[1].gap("v", 3, LAYERS, 0).has_log, "it may differ from before the log began"
 
 
+def test_who_knows_old_rows_disturbs_no_newer_epoch(place: Path) -> None:
+    sites = nodes(place, 2)
+    head = HeadProcess(sites[0].home("v"), sites[0].layers)
+    head.start(5, serve(sites, 5), LAYERS, SIZE)
+    sites[1].fence("v", 4)
+    for epoch in (4, 5):
+        with pytest.raises(Conflict):
+            sites[1].gap("v", epoch, LAYERS, 1)
+        with pytest.raises(Conflict):
+            sites[1].receive("v", epoch, LAYERS, SIZE)
+    with pytest.raises(Conflict):
+        sites[1].serve("v", 4, LAYERS, SIZE, joins=False)
+    with guest(head) as disk:
+        disk.write(0, b"a" * 512)
+
+
 def test_a_snapshot_freezes_what_is_below(place: Path) -> None:
     sites = nodes(place, 2)
     head = HeadProcess(sites[0].home("v"), sites[0].layers)

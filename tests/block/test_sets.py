@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -11,9 +12,11 @@ import pytest
 
 from node.errors import Unavailable
 from node.plugins.block.drivers.driver import QosLimits
+from node.plugins.block.drivers.replicated.copying import Pace
 from node.plugins.block.drivers.replicated.nbd import Nbd, NbdError
+from node.plugins.block.drivers.replicated.scrub import scrub
 from node.plugins.block.tables import Snapshot, Volume
-from tests.block.world import GIB, MIB, World
+from node.testing.block_world import GIB, MIB, World
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -208,10 +211,38 @@ def test_the_daemon_is_killed_and_finds_its_heads_again(world: World) -> None:
     node.restart()
     with node.engine.connect(volume.id) as disk:
         disk.write(0, b"a" * 512)
-    world.wait("it watches again", lambda: len(node.engine.probes.watched(volume.id)) == 3)
+    world.wait("it watches again", lambda: len(node.engine.probes.watched(volume.id)) == 4)
     assert world.set_of(volume.id).epoch == epoch
     os.kill(replica_pid(world, "n1", volume), signal.SIGKILL)
     world.wait("the next epoch", lambda: world.set_of(volume.id).epoch > epoch)
+
+
+def test_a_replica_on_a_full_disk_is_left_out(world: World) -> None:
+    layers = world.nodes["n1"].site.layers.directory
+    layers.mkdir(parents=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", layers], check=True)
+    try:
+        volume = world.volume()
+        assert "n1" in world.set_of(volume.id).members
+        world.nodes["n0"].driver.connect(volume, "n0", "rw")
+        disk: Nbd | None = None
+        for number in range(16):
+            deadline = time.monotonic() + 30
+            while True:  # a guest with werror=stop pauses and goes on
+                try:
+                    disk = disk or world.nodes["n0"].engine.connect(volume.id)
+                    disk.write(number * MIB, b"a" * MIB)
+                    break
+                except NbdError:
+                    disk = None
+                    assert time.monotonic() < deadline
+        assert disk is not None
+        disk.close()
+        assert world.set_of(volume.id).members == ("n0", "n2")
+        world.nodes["n0"].driver.disconnect(volume, "n0")
+    finally:
+        world.close()
+        subprocess.run(["umount", "-l", layers], check=True)
 
 
 def test_snapshots_and_growth_under_writes(world: World) -> None:
@@ -252,3 +283,104 @@ def test_a_volume_is_used_on_one_node_at_a_time(world: World) -> None:
     world.nodes["n1"].driver.connect(volume, "n1", "rw")
     with pytest.raises(Unavailable), world.nodes["n0"].driver.export(volume):
         pass
+
+
+def test_a_layer_frozen_without_a_replica_is_brought_to_it(world: World) -> None:
+    volume = world.volume()
+    driver = world.nodes["n0"].driver
+    driver.connect(volume, "n0", "rw")
+    world.cut |= {frozenset(("n0", "n2"))}
+    os.kill(replica_pid(world, "n2", volume), signal.SIGKILL)
+    world.wait("it is left out", lambda: world.set_of(volume.id).members == ("n0", "n1"))
+    with world.nodes["n0"].engine.connect(volume.id) as disk:
+        disk.write(0, b"a" * 4096)  # n2 never hears of this one
+    driver.snapshot(volume, Snapshot(id=world.ids.uuid(), volume_id=volume.id, size_gib=1))
+    world.cut.clear()
+    world.wait("it comes back", lambda: all_in(world, volume))
+    driver.disconnect(volume, "n0")
+    assert replica(world, "n2", volume)[:4096] == b"a" * 4096
+
+
+@pytest.mark.parametrize("nodes", [("n0",), ("n0", "n1", "n2")])
+def test_a_head_killed_over_an_overlay_loses_nothing(place: Path, nodes: tuple[str, ...]) -> None:
+    """The tables of an overlay are in its process: they must be written before a write is acknowledged."""
+    made = World(place, len(nodes))
+    try:
+        volume, node = made.volume(), made.nodes["n0"]
+        node.driver.connect(volume, "n0", "rw")
+        node.driver.snapshot(volume, Snapshot(id=made.ids.uuid(), volume_id=volume.id, size_gib=1))
+        with node.engine.connect(volume.id) as disk:
+            for number in range(200):
+                disk.write(number * 65536, b"a" * 4096)
+            epoch = made.set_of(volume.id).epoch
+            pid = node.engine.head(volume.id).daemon.pid()
+            assert pid is not None
+            os.kill(pid, signal.SIGKILL)
+        made.wait("the next epoch", lambda: made.set_of(volume.id).epoch > epoch)
+        with node.engine.connect(volume.id) as disk:
+            assert all(disk.read(n * 65536, 4096) == b"a" * 4096 for n in range(200))
+    finally:
+        made.close()
+
+
+def test_the_node_that_uses_a_volume_gets_a_replica(world: World) -> None:
+    volume = world.volume()
+    world.cut |= {frozenset(("n0", "n2")), frozenset(("n1", "n2"))}
+    world.nodes["n0"].driver.connect(volume, "n0", "rw")
+    assert world.set_of(volume.id).members == ("n0", "n1")
+    world.nodes["n0"].driver.disconnect(volume, "n0")
+    world.cut.clear()
+    world.wait("it is filled by its first member", lambda: all_in(world, volume))
+    world.wait("that is over", lambda: world.set_of(volume.id).use == "")
+    world.cut |= {frozenset(("n0", "n2")), frozenset(("n1", "n2"))}
+    world.nodes["n0"].driver.connect(volume, "n0", "rw")
+    world.nodes["n0"].driver.disconnect(volume, "n0")
+    world.cut.clear()
+    world.nodes["n2"].driver.connect(volume, "n2", "rw")
+    guest = Guest(world, "n2", volume)
+    world.wait("the head's own node is filled", lambda: all_in(world, volume))
+    world.nodes["n2"].driver.disconnect(volume, "n2")
+    guest.end().check(replica(world, "n2", volume))
+
+
+def test_a_replica_with_wrong_blocks_is_found_and_filled_anew(world: World) -> None:
+    volume = world.volume()
+    engine = world.nodes["n0"].engine
+    world.nodes["n0"].driver.connect(volume, "n0", "rw")
+    guest = Guest(world, "n0", volume)
+    world.wait("writes", lambda: min(guest.acked) > 0)
+    assert scrub(engine, volume.id, Pace()) == "", "a write under way is no difference"
+    path = world.nodes["n2"].site.layers.path(world.set_of(volume.id).layers[0])
+    with path.open("r+b") as file:
+        file.seek(200 * 4096)
+        file.write(b"\x55" * 4096)
+    assert "1 blocks of the replicas differ" in scrub(engine, volume.id, Pace())
+    world.wait("it comes back", lambda: all_in(world, volume))
+    assert scrub(engine, volume.id, Pace()) == ""
+    world.nodes["n0"].driver.disconnect(volume, "n0")
+    guest.end().check(replica(world, "n2", volume))
+    assert replica(world, "n2", volume)[200 * 4096 :][:4096] == bytes(4096)
+
+
+def test_a_replica_of_a_node_that_stays_away_is_made_elsewhere(place: Path) -> None:
+    made = World(place, 3, replicas=2, replace_after_s=0)
+    try:
+        volume = made.volume()
+        first, second = made.set_of(volume.id).members
+        (third,) = set(made.nodes) - {first, second}
+        made.nodes[first].driver.connect(volume, first, "rw")
+        with made.nodes[first].engine.connect(volume.id) as disk:
+            disk.write(0, b"a" * 4096)
+            disk.flush()
+        made.cut |= {frozenset((second, other)) for other in (first, third)}
+        made.down(second)
+        os.kill(replica_pid(made, second, volume), signal.SIGKILL)
+        made.wait("it is elsewhere", lambda: made.set_of(volume.id).members == (first, third))
+        assert set(made.set_of(volume.id).wanted) == {first, third}
+        made.nodes[first].driver.disconnect(volume, first)
+        assert replica(made, third, volume)[:4096] == b"a" * 4096
+        made.down(second, is_down=False)
+        gone = made.nodes[second].site.layers
+        made.wait("what is left over goes", lambda: not gone.names())
+    finally:
+        made.close()

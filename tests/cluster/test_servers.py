@@ -101,6 +101,15 @@ def test_a_server_moves_with_its_disk_and_its_addresses(
     wait_until("ssh", lambda: cluster.attempt([*ssh, "true"]).returncode == 0, timeout_s=240)
     assert cluster.run([*ssh, "cat", "mark"]).strip() == "moved"
 
+    boot = cluster.run([*ssh, "cat", "/proc/sys/kernel/random/boot_id"])
+    between = host_of(cluster, name)
+    cluster.openstack("server", "migrate", "--live-migration", "--wait", name, cloud=ADMIN)
+    assert host_of(cluster, name) != between
+    wait_until(floating, lambda: answers(cluster, floating), timeout_s=60)
+    wait_until("ssh", lambda: cluster.attempt([*ssh, "true"]).returncode == 0, timeout_s=60)
+    assert cluster.run([*ssh, "cat", "/proc/sys/kernel/random/boot_id"]) == boot  # it ran on
+    assert cluster.run([*ssh, "cat", "mark"]).strip() == "moved"
+
 
 def test_the_way_out_survives_its_node(cluster: RunningCluster, reached: tuple[str, str]) -> None:
     name, floating = reached

@@ -27,7 +27,7 @@ def test_no_test_lies_outside_the_directories() -> None:
 
 
 def test_what_touches_the_machine_runs_one_at_a_time() -> None:
-    for name in ("netns", "vm", "probe"):
+    for name in ("netns", "block", "vm", "probe"):
         if f"tests/{name}" in STAGED:
             assert STAGED[f"tests/{name}"] == "serial"
 

@@ -8,9 +8,12 @@ another thing may happen at every request. Three promises are checked after each
 * a write is acknowledged only by the head of the newest epoch that ever served (never two that acknowledge).
 """
 
+import logging
+import random
 from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
+import pytest
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 
@@ -25,6 +28,7 @@ from node.state.txn import AnyOp, Check, Put
 
 NODES = ("a", "b", "c")
 BLOCKS = 3
+LIVES = 300
 _BYTES = 512
 
 
@@ -37,8 +41,9 @@ class Replica:
 
 
 class World:
-    def __init__(self, draw: Callable[[st.SearchStrategy], object]) -> None:
-        self.draw = draw
+    def __init__(self, choose: Callable[[int], int]) -> None:
+        self.choose = choose
+        """Return a number from 0 up to, not including, the one given."""
         self.depth = 0
         self.told: list[str] = []
         """What happened, for who reads a failure."""
@@ -61,7 +66,7 @@ class World:
     # -- what may happen
 
     def pick(self, values: Sequence[object]) -> object:
-        return self.draw(st.sampled_from(values))
+        return values[self.choose(len(values))]
 
     def step(self) -> None:
         actions = (
@@ -78,7 +83,7 @@ class World:
 
     def interrupt(self) -> None:
         """Let something else happen in the middle of a request."""
-        if self.depth < 3 and self.draw(st.integers(0, 3)) == 0:
+        if self.depth < 2 and self.choose(8) == 7:
             self.depth += 1
             try:
                 self.step()
@@ -87,7 +92,7 @@ class World:
 
     def maybe_lost(self, what: str) -> None:
         """Lose the answer to something that was done."""
-        if self.draw(st.integers(0, 9)) == 9:
+        if self.choose(16) == 15:
             raise Unavailable(f"no answer to {what}")
 
     def reaches(self, one: str, other: str) -> bool:
@@ -97,7 +102,7 @@ class World:
         guest = self.guests[node]
         if guest is None:
             return
-        block = self.draw(st.integers(0, BLOCKS - 1))
+        block = self.choose(BLOCKS)
         if block not in guest:  # what is in flight is not written again before it is answered
             self.number += 1
             guest[block] = self.number
@@ -113,10 +118,11 @@ class World:
         for member in members:
             replica = self.replicas[member]
             serves = member == node or replica.serving == f"e{epoch}"
-            if serves and self.reaches(node, member) and self.draw(st.integers(0, 3)) != 3:
+            if serves and self.reaches(node, member) and self.choose(4) != 3:
                 replica.data[block] = guest[block]
             else:
                 done = False
+        self.held[node] = [one for one in self.held[node] if one[0] != block]
         if not done:
             self.held[node].append((block, guest[block]))
         if done:
@@ -345,16 +351,19 @@ class Peers:
         replica = world.replicas[node_id]
         if verb == "fence":
             replica.fenced = max(replica.fenced, request.epoch)
-            replica.serving = ""
+            if replica.last <= request.epoch:
+                replica.serving = ""
             head = world.heads[node_id]
             if head is not None and head[0] <= request.epoch:
                 world.heads[node_id] = None
-        elif request.epoch <= replica.fenced:
+        elif request.epoch <= replica.fenced or request.epoch < replica.last:
             raise Conflict("that epoch is over")
         elif verb == "serve":
             replica.serving, replica.last = f"e{request.epoch}", request.epoch
         elif verb == "yield":
             replica.serving, replica.last = "", request.epoch
+        elif request.epoch <= replica.last:
+            raise Conflict("that epoch has begun")
         elif verb == "gap":
             replica.serving = f"gap-{request.epoch}-{self._own}"
         world.maybe_lost(verb)
@@ -421,15 +430,39 @@ class Head:
         world.heads[self._own] = (epoch, tuple(member.node_id for member in members))
 
 
-@settings(max_examples=600, deadline=None, suppress_health_check=list(HealthCheck))
+def live(world: World, steps: int) -> None:
+    """Let so many things happen.
+
+    Raises:
+        AssertionError: a promise was broken.
+    """
+    world.open("a")
+    for _ in range(steps):
+        world.step()
+        world.check()
+
+
+@pytest.mark.timeout(300)
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.data())
 def test_no_acknowledged_write_is_lost(data: st.DataObject) -> None:
-    world = World(data.draw)
-    world.open("a")
+    world = World(lambda count: data.draw(st.integers(0, count - 1)))
     try:
-        for _ in range(data.draw(st.integers(1, 40))):
-            world.step()
-            world.check()
+        live(world, data.draw(st.integers(1, 40)))
     except AssertionError:
         note("\n".join(world.told))
         raise
+
+
+@pytest.mark.timeout(300)
+def test_no_acknowledged_write_is_lost_in_long_lives() -> None:
+    logging.disable(logging.WARNING)
+    try:
+        for seed in range(LIVES):
+            world = World(random.Random(seed).randrange)
+            try:
+                live(world, 120)
+            except AssertionError as error:
+                raise AssertionError(f"seed {seed}: {error}\n" + "\n".join(world.told)) from error
+    finally:
+        logging.disable(logging.NOTSET)

@@ -6,20 +6,20 @@ import time
 from pathlib import Path
 
 from node.cluster.address_book import AddressBook
-from node.cluster.discovery import Announcement, Discovery
+from node.cluster.discovery import ANEW_S, Announcement, Discovery
 from node.config import ClusterSection, Config
 from tests.unit.cluster.rows import Rows
 
 PORT = 7444
 
 
-def main(directory: Path, node_id: str) -> None:
+def main(directory: Path, node_id: str, anew_s: float) -> None:
     """Run until killed."""
     directory.mkdir()
     rows = Rows(directory / "state.db")
     book = AddressBook(directory, lambda: rows.db)
     config = Config({"cluster": ClusterSection(port=PORT)})  # no address: the one of the interface
-    discovery = Discovery(config, node_id=node_id, fingerprint="f" * 64, book=book)
+    discovery = Discovery(config, node_id=node_id, fingerprint="f" * 64, book=book, anew_s=anew_s)
     discovery.announce(Announcement(cluster_id="c1"))
     discovery.start()
     while True:
@@ -28,4 +28,4 @@ def main(directory: Path, node_id: str) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2])
+    main(Path(sys.argv[1]), sys.argv[2], float(sys.argv[3]) if len(sys.argv) > 3 else ANEW_S)

@@ -11,6 +11,7 @@ import pytest
 
 from node.plugins.network.names import bridge_name, dhcp_namespace
 from node.plugins.network.planes import health
+from node.plugins.network.security_plan import link_local
 from node.plugins.network.tables import (
     AddressPair,
     DhcpOption,
@@ -258,9 +259,19 @@ def test_metadata_by_namespace_and_source(site: Site) -> None:
     assert one.fetch(f"{root}/latest/meta-data/public-keys/") == "0=key"
     assert "404" in one.fetch(f"{root}/latest/nothing", ok=False)
     assert "404" in two.fetch(f"{root}/openstack/latest/meta_data.json", ok=False)
+    six = "http://[fe80::a9fe:a9fe%25eth0]"  # the address that guests without IPv4 ask, by their MAC's own
+    own = f"{link_local(one.port.mac_address)}/64"
+    one.static(own)
+    two.static(f"{link_local(two.port.mac_address)}/64")
+    assert one.fetch(f"{six}/latest/meta-data/instance-id") == "i-1"
+    assert "404" in two.fetch(f"{six}/latest/meta-data/instance-id", ok=False)
+    two.run("ip", "-6", "addr", "flush", "dev", "eth0")
+    two.static(own)
+    assert "timed out" in two.fetch(f"{six}/latest/meta-data/instance-id", ok=False)
     site.restart()
     site.settle()
-    assert one.fetch(f"{root}/latest/meta-data/instance-id") == "i-1"
+    for where in (root, six):
+        assert one.fetch(f"{where}/latest/meta-data/instance-id") == "i-1"
 
 
 def test_the_world_comes_back_when_somebody_breaks_it(site: Site) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from node.plugins.network.names import bridge_name, tunnel_link
 from node.plugins.network.planes import health
+from node.plugins.network.security_plan import link_local
 from node.plugins.network.tables import Port, SecurityGroupMember
 from node.sdk import NodeRow
 from tests.netns.conftest import NEEDED
@@ -53,9 +54,12 @@ def test_guests_on_two_nodes(fabric: Fabric) -> None:
             assert lease["dns"] == "10.0.0.2"
         assert left.fetch("http://169.254.169.254/latest/meta-data/instance-id") == "i-1"
         assert right.fetch("http://169.254.169.254/latest/meta-data/instance-id") == "i-2"
-    told = [
-        line for line in wire.lines if ".67:" in line or "10.0.0.2 " in line or "169.254" in line
-    ]
+        six = "http://[fe80::a9fe:a9fe%25eth0]/latest/meta-data/instance-id"
+        for guest, number in ((left, "i-1"), (right, "i-2")):
+            guest.static(f"{link_local(guest.port.mac_address)}/64")
+            assert guest.fetch(six) == number
+    own = (".67:", "10.0.0.2 ", "169.254", "fe80::a9fe:a9fe")
+    told = [line for line in wire.lines if any(word in line for word in own)]
     assert not told, "DHCP, DNS and metadata are every node's own"
 
     with Capture(fabric, "eth0n1", "udp", "port", "4789") as wire:

@@ -40,6 +40,8 @@ class CoreNode:
         self.state = self.place / "state"
         self.place.mkdir()
         self.port = free_port()
+        self.host = "127.0.0.1"
+        self.shown_name = name
         self.config = self.place / "hedgerow.ini"
         self.process: subprocess.Popen[bytes] | None = None
         self.is_wanted = False
@@ -49,10 +51,10 @@ class CoreNode:
 
     def configure(self) -> None:
         """Write the configuration: the port may have changed."""
-        seeds = ", ".join(f"127.0.0.1:{one.port}" for one in self._site.nodes.values())
+        seeds = ", ".join(f"{one.host}:{one.port}" for one in self._site.nodes.values())
         self.config.write_text(
-            f"[node]\nname = {self.name}\nstate_dir = {self.state}\nblock_plugins = {PLUGINS}\n"
-            f"[cluster]\nport = {self.port}\nlisten = 127.0.0.1\naddress = 127.0.0.1\n"
+            f"[node]\nname = {self.shown_name}\nstate_dir = {self.state}\nblock_plugins = {PLUGINS}\n"
+            f"[cluster]\nport = {self.port}\nlisten = {self.host}\naddress = {self.host}\n"
             f"token_file = {self._site.token}\ndiscovery = false\nseeds = {seeds}\n"
             f"{self._site.more}[log]\nformat = text\n"
         )
@@ -139,7 +141,8 @@ class CoreNode:
 
     @property
     def node_id(self) -> str:
-        return next((row.id for row in self.rows(NodeRow).values() if row.name == self.name), "")
+        own = next((row for row in self.rows(NodeRow).values() if row.name == self.shown_name), None)
+        return own.id if own is not None else ""
 
     def roles(self) -> dict[str, str]:
         """Return who votes, by name, as this node's rows say."""

@@ -24,6 +24,7 @@ from node.cluster.relief import Relief
 from node.cluster.rpc import Rpc
 from node.cluster.settings import RaftSettings
 from node.cluster.snapshot import Copies
+from node.control.placement import NodeRow
 from node.ids import RandomIds
 from node.state.machine import Machine
 from node.state.reader import STATE_FILE, Readers
@@ -77,7 +78,7 @@ def main() -> None:
     fetcher = Fetcher(machine, consensus, RpcRanges(rpc), place / "snapshots")
     consensus.snapshots = Exchange(copies.offer, fetcher)
     readers = Readers(place / STATE_FILE)
-    consensus.members = lambda: told.book
+    consensus.members = lambda: [row.id for row in readers.reader().rows(NodeRow)]
     controller = Controller(
         node_id=node_id,
         voter_log=ConsensusView(node_id, consensus),

@@ -35,16 +35,18 @@ from tests.probe.rows_node import RowsNode
 ROOT = Path(__file__).resolve().parents[2]
 PORT = 7444
 SPARES = 6
+"""How many nodes may join later."""
 RULES = MembershipRules(lost_after_s=5.0, settle_s=1.0, period_s=0.2, pause_after_error_s=1.0)
-_PATIENCE_S = 60.0
+_PATIENCE_S = 180.0
 
 
 class RowsSite:
     """Nodes n1, n2, … in a directory. Close it."""
 
     def __init__(
-        self, directory: Path, count: int, settings: RaftSettings, disk_mib: int = 0, *, forgets: bool = False
-    ) -> None:
+        self, directory: Path, count: int, settings: RaftSettings, disk_mib: int = 0, *, forgets: bool = False,
+        spares: int = SPARES,
+    ) -> None:  # fmt: skip
         """Take where, how many, and how; with `disk_mib` each node has a file system of its own of that size.
 
         With `forgets` the logs are not synced.
@@ -53,7 +55,7 @@ class RowsSite:
         self._forgets = forgets
         self._directory = directory
         self._disk_mib = disk_mib
-        names = [f"n{number}" for number in range(1, count + SPARES + 1)]
+        names = [f"n{number}" for number in range(1, count + spares + 1)]
         members = tuple(Member(name=name, number=i) for i, name in enumerate(names, 1))
         choice = Choice(
             port=0, plain_port=0, public_cidr=f"172.31.{cidr.split('.')[2]}.0/24", under_cidr=cidr,
@@ -276,10 +278,11 @@ class RowsSite:
 
 @contextlib.contextmanager
 def rows_site(
-    directory: Path, count: int, settings: RaftSettings, disk_mib: int = 0, *, forgets: bool = False
-) -> Iterator[RowsSite]:
+    directory: Path, count: int, settings: RaftSettings, disk_mib: int = 0, *, forgets: bool = False,
+    spares: int = SPARES,
+) -> Iterator[RowsSite]:  # fmt: skip
     """Open a site and close it whatever happens."""
-    site = RowsSite(directory, count, settings, disk_mib, forgets=forgets)
+    site = RowsSite(directory, count, settings, disk_mib, forgets=forgets, spares=spares)
     try:
         site.open()
         yield site

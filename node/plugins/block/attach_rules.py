@@ -7,7 +7,7 @@ import msgspec
 from node.plugins.block import volume_rules
 from node.plugins.block.tables import Volume, VolumeAttachment
 from node.plugins.block.volume_ops import changed, use_of, with_change, without
-from node.sdk import AnyOp, BadRequest, Reader
+from node.sdk import AnyOp, BadRequest, Conflict, Reader
 
 _MODES = {True: "ro", False: "rw"}
 
@@ -59,6 +59,16 @@ def set_status(
     more = {"attached_at": now_us} if status == "attached" and not row.attached_at else {}
     after = changed(row, status=status, updated_at=now_us, **more, **fields)
     return with_change(db, volume, after, now_us)
+
+
+def check_not_used(row: VolumeAttachment) -> None:
+    """Refuse to end an attachment under a server that uses it: compute must take it out of the guest first.
+
+    Raises:
+        Conflict: 409, in Cinder's words.
+    """
+    if row.server_id and row.node_id and not row.connector and row.status != "reserved":
+        raise Conflict(f"Detach volume from instance {row.server_id} using the Compute API")
 
 
 def end(

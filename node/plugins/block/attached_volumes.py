@@ -3,9 +3,16 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from node.plugins.block import attach_rules, lookup, snapshot_api, volume_create_api, volume_rules
+from node.plugins.block import (
+    attach_rules,
+    lookup,
+    qos_rules,
+    snapshot_api,
+    volume_create_api,
+    volume_rules,
+)
 from node.plugins.block.driver_choice import driver_of
-from node.plugins.block.drivers.driver import DriverError
+from node.plugins.block.drivers.driver import DriverError, QosLimits
 from node.plugins.block.tables import BlockService, Snapshot, Volume, VolumeAttachment
 from node.plugins.block.volume_ops import new_snapshot_ops
 from node.sdk import (
@@ -135,12 +142,15 @@ class StoredVolumes:
         now = volume_rules.status(volume)
         if volume.job_kind == "create" and now in _PENDING and volume_rules.is_busy(volume):
             raise Unavailable(f"Volume {volume.id} is not made yet")
-        if volume.have != "present":
+        if volume.have in ("", "error"):
             raise Conflict(f"Volume {volume.id} cannot be used: {volume.fault or now}")
         if _is_local(control.db, volume) and volume.node_id != control.node_id:
             raise Conflict(f"The data of volume {volume.id} are on another node, and only there")
         try:
-            link = driver_of(control, volume).connect(volume, control.node_id, row.mode)
+            driver = driver_of(control, volume)
+            limits = qos_rules.limits_of(control.db, volume.type_id, volume.size_gib)
+            driver.qos(volume, limits or QosLimits())
+            link = driver.connect(volume, control.node_id, row.mode)
         except DriverError as error:
             raise Conflict(error.message) from error
         return VolumeLink(

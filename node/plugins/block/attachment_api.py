@@ -15,7 +15,6 @@ from node.plugins.block.tables import Volume, VolumeAttachment
 from node.sdk import (
     AnyOp,
     BadRequest,
-    Conflict,
     Context,
     Frozen,
     NodeRow,
@@ -214,10 +213,7 @@ def remove(ctx: Context, attachment_id: str) -> dict[str, Any]:
     """End an attachment; one that a running server uses must be detached from it."""
 
     def change(volume: Volume, row: VolumeAttachment) -> list[AnyOp]:
-        if row.server_id and row.node_id and row.status == "attached" and not row.connector:
-            raise Conflict(
-                f"Detach volume {volume.id} from instance {row.server_id} using the Compute API"
-            )
+        attach_rules.check_not_used(row)
         return attach_rules.end(ctx.db, volume, row, ctx.now())
 
     volume_id = lookup.attachment(ctx, attachment_id).volume_id

@@ -40,7 +40,10 @@ class VolumeSet(Row, kw_only=True):
     """Wish: the FrozenSet to make of what is frozen then."""
     next_size_bytes: int = 0
     """Wish: grow to this size."""
+    scrubbed_at: int = 0
+    """When all replicas were compared last, microseconds."""
     fault: str = ""
+    """What the last comparison found."""
 
 
 class FrozenSet(Row, kw_only=True):

@@ -23,5 +23,9 @@ class BlockSection(Frozen):
     """On how many nodes the replicated driver keeps a volume, where there are as many."""
     replace_after_s: int = 900
     """A replica whose node is down for so long is made anew on another node."""
+    scrub_hours: int = 168
+    """How often the replicas of a volume are compared; 0: never."""
+    scrub_mib_per_s: int = 32
+    """Most that a comparison reads, MiB a second; 0: no limit."""
     resync_mib_per_s: int = 0
     """Most that the copy of one replica takes, MiB a second; 0: no limit."""

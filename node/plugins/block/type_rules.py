@@ -12,6 +12,18 @@ def default_of(db: Reader, project_id: str) -> VolumeType | None:
     return db.one(VolumeType, name=DEFAULT_TYPE)
 
 
+def check_encryption(kind: VolumeType | None) -> None:
+    """Refuse a type whose volumes would have to be encrypted: no driver does that yet, and plain ones would be a lie.
+
+    Raises:
+        BadRequest: 400.
+    """
+    if kind is not None and kind.encryption:
+        raise BadRequest(
+            f"Invalid volume type: {kind.name} asks for encryption, which no backend of this cloud has."
+        )
+
+
 def check_size(kind: VolumeType | None, size_gib: int) -> None:
     """Refuse a size that the volume type does not have.
 

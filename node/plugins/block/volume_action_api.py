@@ -259,10 +259,7 @@ def _check_retype(ctx: Context, row: Volume, kind: VolumeType, policy: str) -> N
         raise BadRequest(
             "Invalid input received: Volume must be available to be retyped to or from a multiattach type."
         )
-    if bool(kind.encryption) != row.encrypted:
-        raise BadRequest(
-            "Invalid input received: Retype cannot change encryption requirements of this volume."
-        )
+    type_rules.check_encryption(kind)
     found = {pool.node_id: pool for pool in backend.pools(ctx.db, ctx.config)}
     here = found.get(row.node_id)
     if here is not None and not backend.suits(here, kind.extra_specs) and policy == "never":

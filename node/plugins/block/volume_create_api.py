@@ -185,6 +185,7 @@ def order(  # noqa: PLR0913 - the ways to make a volume
     else:
         kind = type_rules.default_of(ctx.db, ctx.project_id)
     type_rules.check_size(kind, found.size_gib)
+    type_rules.check_encryption(kind)
     return msgspec.structs.replace(found, kind=kind, not_on=_hinted(ctx, hints or {}))
 
 

@@ -124,6 +124,7 @@ def detach(ctx: Context, volume_id: str) -> Reply:
             fields = {"use": use, "override": "", "updated_at": ctx.now()}
             return [check(row), patch(Volume, row.id, **fields)]
         one = _one(ctx, row, body.attachment_id)
+        attach_rules.check_not_used(one)
         return attach_rules.end(ctx.db, row, one, ctx.now())
 
     return _commit(ctx, volume_id, _DETACH, ops)
@@ -135,6 +136,7 @@ def force_detach(ctx: Context, volume_id: str) -> Reply:
 
     def ops(row: Volume) -> list[AnyOp]:
         one = _one(ctx, row, body.attachment_id)
+        attach_rules.check_not_used(one)
         return attach_rules.end(ctx.db, row, one, ctx.now())
 
     return _commit(ctx, volume_id, "volume_extension:volume_admin_actions:force_detach", ops)

@@ -19,11 +19,24 @@ from node.sdk import BadRequest, Context, Frozen, NotFound, Reply, Route
 _AUDIT = "os_compute_api:os-instance-usage-audit-log"
 
 
+_SINCE = {
+    "volume-extended": (2, 51),
+    "power-update": (2, 76),
+    "accelerator-request-bound": (2, 82),
+}
+
+
 class Event(Frozen, forbid_unknown_fields=True):
     """One event about a server."""
 
     name: Literal[
-        "network-changed", "network-vif-plugged", "network-vif-unplugged", "network-vif-deleted"
+        "network-changed",
+        "network-vif-plugged",
+        "network-vif-unplugged",
+        "network-vif-deleted",
+        "volume-extended",
+        "power-update",
+        "accelerator-request-bound",
     ]
     server_uuid: str
     status: Literal["failed", "completed", "in-progress"] = "completed"
@@ -78,6 +91,8 @@ def external_events(ctx: Context) -> Reply:
     """Take events of other services; views read ports afresh, so they need no further work."""
     found: list[dict[str, Any]] = []
     for event in ctx.body.events:
+        if ctx.microversion < _SINCE.get(event.name, (2, 1)):
+            raise field_error("name", event.name, f"'{event.name}' is not one of [...]")
         if not is_uuid(event.server_uuid):
             raise field_error(
                 "server_uuid", event.server_uuid, f"'{event.server_uuid}' is not a 'uuid'"

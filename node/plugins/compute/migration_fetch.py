@@ -20,6 +20,8 @@ from node.sdk import DataPort, Frozen, NotFound, Unavailable
 
 FILES_PATH = "/v2.1/peer/servers/{server_id}/files"
 _MOVED = ("disk", "disk.eph0", "disk.swap", "disk.config", "console.log")
+STILL = ("disk.config",)
+"""What does not change while a guest runs."""
 _BLOCK_BYTES = 1 << 20
 
 
@@ -28,6 +30,8 @@ class FileFacts(Frozen):
 
     name: str
     size: int
+    virtual: int = 0
+    """Bytes that a guest sees of it, where that is not its size."""
 
 
 class Manifest(Frozen):
@@ -86,6 +90,34 @@ class Fetch:
             raise DiskError(f"node {server.old_node_id} does not say what there is: {error}") from error
         except OSError as error:
             raise DiskError(f"the disks cannot be written: {error.strerror}") from error
+
+    def prepare(self, server: Server, source: str) -> None:
+        """Make what a guest that runs elsewhere will write its disks into, and bring what it does not change.
+
+        Raises:
+            DiskError: it cannot be made.
+            Unavailable: 503, the other node does not answer now.
+        """
+        path = f"/compute{FILES_PATH.format(server_id=server.id)}"
+        directory = self._files.directory(server.id)
+        try:
+            with self._port.get(source, path) as answer:
+                manifest = msgspec.json.decode(answer.read(), type=Manifest)
+            for file in manifest.files:
+                target = directory / file.name
+                if file.name in STILL:
+                    moving = msgspec.structs.replace(server, old_node_id=source)
+                    self._one(moving, f"{path}/{file.name}", file.size, target)
+                elif file.virtual:
+                    target.unlink(missing_ok=True)
+                    disk.make_blank(target, file.virtual)
+                elif file.name in _MOVED and file.name != "console.log":
+                    with target.open("wb") as raw:
+                        raw.truncate(file.size)
+        except NotFound as error:
+            raise DiskError(f"the disks cannot be had: {error.message}") from error
+        except (msgspec.MsgspecError, OSError) as error:
+            raise DiskError(f"the disks cannot be prepared: {error}") from error
 
     def _bring_base(self, server: Server, path: str, base: FileFacts) -> None:
         image_id, dot, disk_format = base.name.rpartition(".")

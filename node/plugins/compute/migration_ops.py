@@ -126,6 +126,49 @@ def of(db: Reader, server: Server) -> Migration | None:
     return max(rows, key=lambda row: row.job) if rows else None
 
 
+def cancel_ops(db: Reader, server: Server, now_us: int) -> list[AnyOp]:
+    """Return the operations that end the migration of a server that goes, or is given up, whatever it came to.
+
+    They give back what it holds on the node that is not its own.
+    """
+    row = of(db, server)
+    if row is None:
+        return []
+    other = row.dest_node if row.dest_node != server.node_id else row.source_node
+    return [
+        *claim_ops(other, held_flavor(server), -1, {}),
+        patch(Migration, row.id, status="cancelled", updated_at=now_us),
+    ]
+
+
+def switch_ops(db: Reader, hook: Any, server: Server, dest: str, now_us: int) -> list[AnyOp]:
+    """Return the operations by which a server whose guest has moved alive belongs to the destination."""
+    return [
+        check(server),
+        *claim_ops(server.node_id, held_flavor(server), -1, {}),
+        patch(Server, server.id, node_id=dest, updated_at=now_us),
+        *bind_ops(hook, db, server, dest, now_us),
+        *_status_ops(db, server, "completed", now_us),
+    ]
+
+
+def stay_ops(db: Reader, server: Server, now_us: int) -> list[AnyOp]:
+    """Return the operations after which the destination may erase what it has prepared."""
+    row = of(db, server)
+    if row is None:
+        return []
+    return [
+        *claim_ops(row.dest_node, held_flavor(server), -1, {}),
+        patch(Migration, row.id, status="error", updated_at=now_us),
+    ]
+
+
+def places(db: Reader, server: Server) -> set[str]:
+    """Return the nodes that may have something of a server."""
+    moves = db.rows(Migration, server_id=server.id)
+    return {server.node_id, *(row.source_node for row in moves), *(row.dest_node for row in moves)}
+
+
 def _status_ops(db: Reader, server: Server, status: str, now_us: int) -> list[AnyOp]:
     row = of(db, server)
     return [] if row is None else [patch(Migration, row.id, status=status, updated_at=now_us)]

@@ -10,6 +10,7 @@ from node.plugins.compute.host import architecture, node_resources
 from node.plugins.compute.hypervisor_config import HypervisorSection
 from node.plugins.compute.kvm_probe import ProbeAnswer, probe_kvm
 from node.plugins.compute.libvirt_daemon import LibvirtDaemon, end_guests
+from node.plugins.compute.migration_sync import MigrationSync
 from node.plugins.compute.server_build import ServerBuilder
 from node.plugins.compute.server_files import ServerFiles
 from node.plugins.compute.server_interfaces import ServerInterfaces
@@ -47,7 +48,8 @@ def reconcilers(control: Control) -> Sequence[Reconciler]:
     section = control.config.section(HypervisorSection)
     state_dir = control.config.state_dir
     files = ServerFiles(state_dir)
-    hypervisor = LibvirtHypervisor(libvirt_daemon(state_dir, host_uuid(control.node_id)))
+    daemon = libvirt_daemon(state_dir, host_uuid(control.node_id))
+    hypervisor = LibvirtHypervisor(daemon)
     builder = ServerBuilder(control, files, section)
     virt_type = VirtType(section.virt_type, _probe_cache(state_dir))
     snapshots = ServerSnapshots(control, hypervisor)
@@ -56,7 +58,10 @@ def reconcilers(control: Control) -> Sequence[Reconciler]:
         hypervisor, builder, files, section, virt_type, snapshots, volumes, control
     )
     interfaces = ServerInterfaces(hypervisor, builder, files)
-    return [ServerSync(control, hypervisor, files, jobs, interfaces, volumes)]
+    return [
+        ServerSync(control, hypervisor, files, jobs, interfaces, volumes),
+        MigrationSync(control, files, builder, daemon.root),
+    ]
 
 
 def libvirt_daemon(state_dir: Path, uuid: str = "") -> LibvirtDaemon:

@@ -136,6 +136,11 @@ def resume(ctx: Context, server_id: str) -> None:
     start_job(ctx, server_id, "os_compute_api:os-suspend-server:resume", "resume")
 
 
+def trigger_crash_dump(ctx: Context, server_id: str) -> None:
+    """Interrupt a guest so that it dumps its memory, if it is set up to."""
+    start_job(ctx, server_id, "os_compute_api:servers:trigger_crash_dump", "crash_dump")
+
+
 def _set(ctx: Context, server_id: str, policy: str, action: str, fields: Mapping[str, Any]) -> None:
     """Set columns of a server that need no work on the node."""
 
@@ -217,6 +222,12 @@ ROUTES = (
     server_action("unpause", unpause, "os_compute_api:os-pause-server:unpause"),
     server_action("suspend", suspend, "os_compute_api:os-suspend-server:suspend"),
     server_action("resume", resume, "os_compute_api:os-suspend-server:resume"),
+    server_action(
+        "trigger_crash_dump",
+        trigger_crash_dump,
+        "os_compute_api:servers:trigger_crash_dump",
+        since="2.17",
+    ),
     server_action("lock", lock, "os_compute_api:os-lock-server:lock"),
     server_action("unlock", unlock, "os_compute_api:os-lock-server:unlock"),
     server_action("restore", restore, "os_compute_api:os-deferred-delete:restore"),

@@ -9,6 +9,7 @@ from msgspec import UNSET
 
 from node.plugins.compute import listing, server_create_rules, server_rules, server_view
 from node.plugins.compute.checks import printable, printable_name
+from node.plugins.compute.migration_ops import cancel_ops
 from node.plugins.compute.server_body import ServerChange, UpdateBody, check_version
 from node.plugins.compute.server_filter import Filters, sorted_servers
 from node.plugins.compute.server_lookup import find, ports_of, surroundings
@@ -144,7 +145,8 @@ def _delete(ctx: Context, server_id: str, rule: str) -> None:
         if server.want == "absent" and _node_answers(ctx, server.node_id):
             return [], None
         if not _node_answers(ctx, server.node_id):
-            return release_ops(ctx.db, ctx.hook, server, ctx.now()), None
+            moves = cancel_ops(ctx.db, server, ctx.now())
+            return release_ops(ctx.db, ctx.hook, server, ctx.now(), moves), None
         action = ServerAction(
             id=ctx.ids.uuid(),
             server_id=server.id,

@@ -55,7 +55,7 @@ def create_backup(ctx: Context, server_id: str) -> Reply:
         _check(ctx, fresh)
         action = new_action(ctx, fresh, "createBackup", job=fresh.job + 1)
         data = {"image_id": image_id, "rotated": ",".join(rotated)}
-        return job_ops(fresh, RULES["snapshot"], action, ctx.now(), job_data=data), None
+        return job_ops(fresh, RULES["backup"], action, ctx.now(), job_data=data), None
 
     try:
         ctx.transact(plan)
@@ -69,7 +69,7 @@ def create_backup(ctx: Context, server_id: str) -> Reply:
 
 def _check(ctx: Context, server: Server) -> None:
     server_rules.check_lock(server, is_admin=ctx.token.is_admin)
-    server_rules.check_state(server, RULES["snapshot"])
+    server_rules.check_state(server, RULES["backup"])
     if not server.node_id:
         raise Conflict(f"Cannot 'createBackup' instance {server.id}: it was never placed on a host")
 

@@ -14,6 +14,7 @@ from node.plugins.compute.tables import Server
 from node.sdk import Conflict, Context, Route, Unavailable
 
 _POLICY = "os_compute_api:os-server-diagnostics"
+_TOPOLOGY = "compute:server:topology:index"
 _RUNNING = 1
 
 
@@ -42,6 +43,12 @@ def diagnostics(ctx: Context, server_id: str) -> dict[str, Any]:
     }
 
 
+def topology(ctx: Context, server_id: str) -> dict[str, Any]:
+    """Show a server's NUMA topology: guests have none here, which is an empty one."""
+    find(ctx, server_id, _TOPOLOGY)
+    return {"nodes": [], "pagesize_kb": None}
+
+
 def _usage(ctx: Context, server: Server) -> GuestUsage:
     facts = server_peer_api.guest_facts(ctx, server)
     if not facts:  # it ended just now
@@ -55,5 +62,12 @@ ROUTES = (
         path="/v2.1/servers/{server_id}/diagnostics",
         handler=diagnostics,
         policy=_POLICY,
+    ),
+    Route(
+        method="GET",
+        path="/v2.1/servers/{server_id}/topology",
+        handler=topology,
+        policy=_TOPOLOGY,
+        since="2.78",
     ),
 )

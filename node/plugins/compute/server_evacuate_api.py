@@ -13,6 +13,7 @@ from msgspec import UNSET, UnsetType
 from node.plugins.compute import server_create_rules, server_rules
 from node.plugins.compute.checks import Name, boolean
 from node.plugins.compute.faults import unexpected
+from node.plugins.compute.migration_ops import cancel_ops
 from node.plugins.compute.migration_rules import begin_op
 from node.plugins.compute.server_action_api import new_action
 from node.plugins.compute.server_lookup import find
@@ -70,6 +71,7 @@ def evacuate(ctx: Context, server_id: str) -> Reply:
         fields = job_fields(server, RULES["evacuate"], ctx.now())
         fields |= {"want": "stopped" if stays_off else "active", "power": 0}
         ops = move_ops(ctx.db, ctx.hook, server, found, **{"now_us": ctx.now(), **fields})
+        ops += cancel_ops(ctx.db, server, ctx.now())
         extra = ctx.db.get(ServerExtra, server.id)
         if extra is not None and server.config_drive:
             ops.append(put(msgspec.structs.replace(extra, admin_password=password)))

@@ -12,6 +12,7 @@ import msgspec
 from node.plugins.compute.drivers.hypervisor import DomainState, Hypervisor, HypervisorRefused
 from node.plugins.compute.host import boot_id
 from node.plugins.compute.hypervisor_config import HypervisorSection
+from node.plugins.compute.live_migration import LiveMigration
 from node.plugins.compute.server_build import ServerBuilder
 from node.plugins.compute.server_change_jobs import ChangeJobs
 from node.plugins.compute.server_files import ServerFiles
@@ -54,6 +55,7 @@ class ServerJobs:
         changes = ChangeJobs(self, builder, files, builder.state_dir)
         self._changes = changes
         self._migrations = MigrateJobs(self, control, files)
+        self._live = LiveMigration(hypervisor, builder, control, virt_type)
         self._verbs: dict[str, Callable[[Server], Outcome]] = {
             "build": self._build,
             "rebuild": self._rebuild,
@@ -63,6 +65,7 @@ class ServerJobs:
             "confirm_resize": changes.confirm_resize,
             "revert_resize": self._revert,
             "migrate": self._migrations.migrate,
+            "live_migrate": self._live_migrate,
             "rescue": changes.rescue,
             "unrescue": changes.unrescue,
             "shelve": self._shelve,
@@ -75,6 +78,7 @@ class ServerJobs:
             "unpause": self._unpause,
             "suspend": self._suspend,
             "resume": self.boot,
+            "crash_dump": self._crash_dump,
         }
 
     def work(self, server: Server) -> Outcome:
@@ -97,6 +101,8 @@ class ServerJobs:
         """Give up what the outstanding job of a server that goes was to bring forth."""
         if server.job_kind in {"snapshot", "shelve"} and server.job_done < server.job:
             self._snapshots.give_up(server)
+        if server.job_kind == "live_migrate":
+            self._live.abandon(server)
 
     def boot(self, server: Server) -> Outcome:
         """Bring the guest up from its disks, once its interfaces are there; a saved one goes on where it was."""
@@ -147,6 +153,11 @@ class ServerJobs:
         if server.old_node_id:
             return self._migrations.give_back(server)
         return self._changes.revert_resize(server)
+
+    def _live_migrate(self, server: Server) -> Outcome:
+        now = self._clock.monotonic_s()
+        timers = self._timers.setdefault(server.id, {})
+        return self._live.work(server, now - timers.setdefault((server.job, "live"), now))
 
     def _build(self, server: Server) -> Outcome:
         return self.boot(server)
@@ -208,6 +219,11 @@ class ServerJobs:
             self._must_run(server)
             self._hypervisor.save(server.id)
         return Ended(have="suspended", power=4)
+
+    def _crash_dump(self, server: Server) -> Outcome:
+        self._must_run(server)
+        self._hypervisor.interrupt(server.id)
+        return Ended(have=server.have, power=server.power)
 
     def shut_down(self, server: Server) -> Waiting | None:
         """Ask the guest to switch itself off, in the end make it; None once it is off."""

@@ -7,8 +7,9 @@ from node.plugins.compute.migration_rules import next_number
 from node.plugins.compute.server_ops import action_id, bind_ops, claim_ops, held_flavor, job_ops
 from node.plugins.compute.server_placement import Place, Placer, place
 from node.plugins.compute.server_rules import RULES
-from node.plugins.compute.tables import Server, ServerAction, ServerGroup
-from node.sdk import AnyOp, Reader, check, patch
+from node.plugins.compute.server_volume_ops import volumes_of_server
+from node.plugins.compute.tables import Migration, Server, ServerAction, ServerGroup
+from node.sdk import AnyOp, NodeRow, Reader, check, patch
 
 _MOVABLE = {"active": "active", "stopped": "stopped"}
 """What may be moved while it is off, and what it is to be afterwards."""
@@ -53,28 +54,65 @@ def leave_ops(hook: Any, db: Reader, server: Server, now_us: int) -> list[AnyOp]
     return ops
 
 
+def unlike(db: Reader, node: NodeRow) -> set[str]:
+    """Return the nodes whose machines are too different for a guest that runs."""
+
+    def kind(row: NodeRow) -> tuple[str, str]:
+        return row.facts.get("arch", ""), row.facts.get("virt_type", "")
+
+    return {row.id for row in db.rows(NodeRow) if kind(row) != kind(node)}
+
+
+def _way_off(by: Placer, server: Server) -> tuple[str, Place | None]:
+    """Return how a server may leave its node, and where to: alive if that can be, and did not fail before."""
+    node = by.db.get(NodeRow, server.node_id)
+    failed = any(
+        row.migration_type == "live-migration" and row.status == "error"
+        and row.source_node == server.node_id
+        for row in by.db.rows(Migration, server_id=server.id)
+    )  # fmt: skip
+    if server.have in {"active", "paused"} and node is not None and not failed:
+        found = other_place(by, server, {server.node_id} | unlike(by.db, node))
+        if found is not None:
+            return "live_migrate", found
+    if server.have in _MOVABLE:
+        return "migrate", other_place(by, server, {server.node_id})
+    return "", None
+
+
 def drain_ops(by: Placer, server: Server, migration_id: str, now_us: int) -> list[AnyOp]:
     """Return the operations that begin a server's move off a node that leaves; none where it cannot move now."""
-    if server.have not in _MOVABLE or server.old_node_id or server.override:
+    if server.old_node_id or server.override or volumes_of_server(by.db, server.id):
         return []
-    found = other_place(by, server, {server.node_id})
+    kind, found = _way_off(by, server)
     if found is None:
         return []
+    rule = RULES[kind]
     action = ServerAction(
         id=action_id(server.id, server.job + 1),
         server_id=server.id,
-        action="migrate",
+        action=rule.action,
         project_id=server.project_id,
         start_at=now_us,
         created_at=now_us,
         updated_at=now_us,
     )
-    rule, number = RULES["migrate"], next_number(by.db)
+    number = next_number(by.db)
     data = {"dest": found.node.id, "by": "drain"}
+    want = _MOVABLE.get(server.have, server.want)
+    is_live = kind == "live_migrate"
     return [
-        *job_ops(server, rule, action, now_us, job_data=data, want=_MOVABLE[server.have]),
+        *job_ops(server, rule, action, now_us, job_data=data, want=want),
         check(found.node),
-        *begin_ops(server, found.node.id, found.limits, migration_id, now_us, number=number),
+        *begin_ops(
+            server,
+            found.node.id,
+            found.limits,
+            migration_id,
+            now_us,
+            number=number,
+            kind="live-migration" if is_live else "migration",
+        ),
     ]
 
 

@@ -28,8 +28,10 @@ EVENTS = {
     "rebuild": "compute_rebuild_instance",
     "evacuate": "compute_rebuild_instance",
     "createImage": "compute_snapshot_instance",
+    "createBackup": "compute_backup_instance",
     "resize": "compute_finish_resize",
     "migrate": "compute_finish_resize",
+    "live-migration": "compute_live_migration",
     "confirmResize": "compute_confirm_resize",
     "revertResize": "compute_finish_revert_resize",
     "rescue": "compute_rescue_instance",
@@ -220,7 +222,9 @@ def bind_ops(
     return planned or ()
 
 
-def release_ops(db: Reader, hook: Any, server: Server, now_us: int) -> list[AnyOp]:
+def release_ops(
+    db: Reader, hook: Any, server: Server, now_us: int, moves: Sequence[AnyOp] = ()
+) -> list[AnyOp]:
     """Return the operations that end a server for good: commit them with frees=True.
 
     The node calls this once domain and files are gone; the API calls it for a server without a node. Holds only while
@@ -230,8 +234,9 @@ def release_ops(db: Reader, hook: Any, server: Server, now_us: int) -> list[AnyO
     ops.append(delete(ServerExtra, server.id))
     if server.flavor is not None:
         ops += quota_ops(server.project_id, held_flavor(server), -1, {})
-        for node_id in filter(None, (server.node_id, server.old_node_id)):
-            ops += claim_ops(node_id, held_flavor(server), -1, {})
+        if server.node_id:
+            ops += claim_ops(server.node_id, held_flavor(server), -1, {})
+    ops += moves
     ops += bind_ops(hook, db, server, None, now_us)
     ops += release_volume_ops(db, hook, server, now_us)
     ops += [

@@ -10,6 +10,8 @@ class Ended(Frozen):
     power: int
     ops: tuple[AnyOp, ...] = ()
     """What is reported before it, in one transaction."""
+    fault: str = ""
+    """Why the job came to nothing, of a server that is as well as before."""
 
 
 class Waiting(Frozen):

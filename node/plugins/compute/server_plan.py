@@ -76,6 +76,17 @@ def domain_plan(
     )
 
 
+def placed_plan(plan: DomainPlan, server_id: str, state_dir: Path) -> DomainPlan:
+    """Return a plan with its files where another node has them."""
+    directory = names.server_dir(state_dir, server_id)
+    disks = tuple(
+        msgspec.structs.replace(disk, path=str(directory / Path(disk.path).name))
+        for disk in plan.disks
+    )
+    log = str(names.console_log_path(state_dir, server_id))
+    return msgspec.structs.replace(plan, disks=disks, console_log=log)
+
+
 def interface_plan(port: PortState, properties: Mapping[str, str]) -> InterfacePlan:
     """Return the plan of one interface."""
     model = properties.get("hw_vif_model", "virtio")

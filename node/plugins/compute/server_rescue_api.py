@@ -14,6 +14,7 @@ from node.plugins.compute.server_action_api import new_action, start_job
 from node.plugins.compute.server_lookup import find
 from node.plugins.compute.server_ops import job_ops
 from node.plugins.compute.server_rules import RULES
+from node.plugins.compute.server_volume_ops import root_of, volumes_of_server
 from node.plugins.compute.tables import Flavor, Server
 from node.sdk import AnyOp, BadRequest, Conflict, Context, Frozen, Route, images_of
 
@@ -42,6 +43,9 @@ def rescue(ctx: Context, server_id: str) -> dict[str, Any]:
         server_rules.check_state(server, RULES["rescue"])
         if not server.node_id:
             raise Conflict(f"Cannot 'rescue' instance {server.id}: it was never placed on a host")
+        boot = root_of(volumes_of_server(ctx.db, server.id))
+        if boot is not None and (ctx.microversion < (2, 87) or not reference):
+            raise BadRequest("Cannot rescue a volume-backed instance")
         image_id = _image(ctx, server, reference or server.image_id)
         action = new_action(ctx, server, "rescue", job=server.job + 1)
         data = {"image_id": image_id}

@@ -20,6 +20,7 @@ TASKS: Mapping[str, str] = MappingProxyType(
         "snapshot": "image_snapshot",
         "resize": "resize_migrating",
         "migrate": "resize_migrating",
+        "live_migrate": "migrating",
         "confirm_resize": "resize_confirming",
         "revert_resize": "resize_reverting",
         "rescue": "rescuing",
@@ -60,7 +61,9 @@ _STATUS_BY_TASK: Mapping[tuple[str, str], str] = MappingProxyType(
         ("error", "rebuilding"): "REBUILD",
         ("active", "resize_migrating"): "RESIZE",
         ("stopped", "resize_migrating"): "RESIZE",
-        ("resized", "resize_reverting"): "REVERT_RESIZE",
+            ("resized", "resize_reverting"): "REVERT_RESIZE",
+        ("active", "migrating"): "MIGRATING",
+        ("paused", "migrating"): "MIGRATING",
     }
 )
 _HARD_REBOOT_TASKS = frozenset(
@@ -87,7 +90,7 @@ def task_state(server: Server) -> str | None:
     """Return Nova's task_state, None when nothing is going on."""
     if server.want == "absent":
         return "deleting"
-    if not task_running(server):
+    if not task_running(server) or server.job_kind == "crash_dump":
         return None
     if server.job_kind == "build":
         return server.job_step or ("scheduling" if not server.node_id else "spawning")
@@ -175,11 +178,26 @@ RULES: Mapping[str, ActionRule] = MappingProxyType(
         "snapshot": ActionRule(
             name="createImage", states=_CHANGEABLE, kind="snapshot", action="createImage"
         ),
+        "backup": ActionRule(
+            name="createBackup", states=_CHANGEABLE, kind="snapshot", action="createBackup"
+        ),
+        "crash_dump": ActionRule(
+            name="trigger_crash_dump",
+            states=frozenset({"active", "paused", "rescued", "resized"}),
+            kind="crash_dump",
+            action="trigger_crash_dump",
+        ),
         "resize": ActionRule(
             name="resize", states=frozenset({"active", "stopped"}), kind="resize", action="resize"
         ),
         "migrate": ActionRule(
             name="migrate", states=frozenset({"active", "stopped"}), kind="migrate", action="migrate"
+        ),
+        "live_migrate": ActionRule(
+            name="os-migrateLive",
+            states=frozenset({"active", "paused"}),
+            kind="live_migrate",
+            action="live-migration",
         ),
         "confirm_resize": ActionRule(
             name="confirmResize",

@@ -120,8 +120,8 @@ class ServerSync(Reconciler):
         """Look at one server and take its next step."""
         server = self.control.db.get(Server, key)
         if server is None or server.node_id != self.control.node_id:
-            if server is not None and server.old_node_id == self.control.node_id:
-                return Done()  # it tries another node: what is here may be wanted again
+            if server is not None and self._is_moving(server):
+                return Done()  # what is here may be wanted again, or is on its way
             return self._stranger(key)
         self._strangers.discard(key)
         if server.want == "absent":
@@ -178,7 +178,7 @@ class ServerSync(Reconciler):
             now,
             have=outcome.have,
             power=outcome.power,
-            fault=server.job_data.get("fault", ""),
+            fault=outcome.fault or server.job_data.get("fault", ""),
             job=server.job,
         )
         ops = [*outcome.ops, *ops, *self._volumes.attached_ops(server)]
@@ -244,6 +244,14 @@ class ServerSync(Reconciler):
         return Done(
             ops=[check(server), patch(Server, server.id, have=have, power=power, updated_at=now)]
         )
+
+    def _is_moving(self, server: Server) -> bool:
+        """Say whether a server of another node was here a moment ago, or comes here."""
+        own = self.control.node_id
+        if server.old_node_id == own:
+            return True
+        migration = migration_ops.of(self.control.db, server)
+        return migration is not None and migration.dest_node == own
 
     def _leaves(self) -> bool:
         """Say whether this node is to leave its cluster, once nothing is on it."""
@@ -312,7 +320,9 @@ class ServerSync(Reconciler):
         self._clear(server.id)
         self._jobs.forget(server)
         log.info("server removed", extra={"server": server.id})
-        ops = release_ops(self.control.db, self.control.hook, server, self.control.clock.now_us())
+        db, now = self.control.db, self.control.clock.now_us()
+        moves = migration_ops.cancel_ops(db, server, now)
+        ops = release_ops(db, self.control.hook, server, now, moves)
         return Done(ops=ops, frees=True)
 
     def _stranger(self, key: str) -> Done:
@@ -356,7 +366,7 @@ class ServerSync(Reconciler):
             self._files.set_aside(key)
             return True
         gone = self.control.db.get(ServerGone, key)
-        if gone is None or own not in (gone.node_id, gone.old_node_id):
+        if gone is None or own not in migration_ops.places(self.control.db, gone):
             return False
         log.info("the server was deleted while this node was away", extra={"server": key})
         self._clear(key)

@@ -125,7 +125,7 @@ class Server(Resource, kw_only=True):
     """Number of the newest job; 1 is the build."""
     job_kind: str = ""
     """build, start, stop, reboot_soft, reboot_hard, rebuild, evacuate, pause, unpause, suspend, resume,
-    snapshot, resize, confirm_resize, revert_resize, rescue, unrescue, shelve,
+    snapshot, resize, migrate, live_migrate, confirm_resize, revert_resize, rescue, unrescue, shelve,
     unshelve."""
     requested_node: str = ""
     """Node that was asked for by name: the server is built there or nowhere."""
@@ -308,7 +308,9 @@ class Migration(Row, kw_only=True):
     status: str = ""
     """Empty: the actions say it. Else as Nova:
     queued, preparing, running, pre-migrating, migrating, finished, confirmed, reverted, completed, failed,
-    error, cancelled."""
+    error, cancelled. A live one is queued until the destination is ready, preparing until the guest begins to move."""
+    dest_dir: str = ""
+    """The destination's state directory, once that is ready for a guest that runs."""
     user_id: str = ""
     project_id: str = ""
     old_flavor_id: str = ""

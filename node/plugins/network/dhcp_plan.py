@@ -7,7 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from node.plugins.network.link_plan import VethPlan
 from node.plugins.network.names import DHCP_INNER, bridge_name, dhcp_link, dhcp_namespace
 from node.plugins.network.network_plan import MIN_MTU_BYTES
-from node.plugins.network.tables import METADATA_ADDRESS, Network, Port, Subnet
+from node.plugins.network.tables import (
+    METADATA_ADDRESS,
+    METADATA_ADDRESS6,
+    Network,
+    Port,
+    Subnet,
+)
 from node.sdk import Frozen
 
 LEASE_S = 86400
@@ -96,7 +102,7 @@ def dhcp_plan(
             inner=DHCP_INNER,
             mac=dhcp_port.mac_address,
             mtu_bytes=max(MIN_MTU_BYTES, network.mtu_bytes),
-            addresses=(*sorted(addresses), f"{METADATA_ADDRESS}/32"),
+            addresses=(*sorted(addresses), f"{METADATA_ADDRESS}/32", f"{METADATA_ADDRESS6}/64"),
         ),
         ranges=tuple(_range(subnet) for subnet in subnets if subnet.id in own and _assigns(subnet)),
         domain=domain,
@@ -143,7 +149,11 @@ def arguments(plan: DhcpPlan, directory: str, user: str) -> list[str]:
         f"--user={user}",
         "--dhcp-lease-max=65536",
         *(f"--dhcp-range={value}" for value in plan.ranges),
-        *(f"--listen-address={address.partition('/')[0]}" for address in plan.veth.addresses),
+        *(
+            f"--listen-address={address.partition('/')[0]}"
+            for address in plan.veth.addresses
+            if not address.startswith(METADATA_ADDRESS6)  # a link's own: dnsmasq cannot name the link
+        ),
     ]
 
 

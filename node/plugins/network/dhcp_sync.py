@@ -20,6 +20,7 @@ from node.plugins.network.tables import (
     COMPUTE_PREFIX,
     DHCP,
     METADATA_ADDRESS,
+    METADATA_ADDRESS6,
     Network,
     Port,
     Subnet,
@@ -143,7 +144,9 @@ class Dhcp:
             {"hosts": plan.hosts, "names": plan.names, "options": plan.options},
         )
         self._relay.listen(plan.namespace)
-        self._metadata.listen(plan.namespace, METADATA_ADDRESS, 80, (plan.network_id,))
+        networks = (plan.network_id,)
+        self._metadata.listen(plan.namespace, METADATA_ADDRESS, 80, networks)
+        self._metadata.listen(plan.namespace, METADATA_ADDRESS6, 80, networks, link=plan.veth.inner)
         with self._lock:
             self._network_of.update(dict.fromkeys(plan.port_ids, plan.network_id))
 

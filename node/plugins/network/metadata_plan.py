@@ -32,9 +32,22 @@ def answer(files: Mapping[str, bytes], path: str) -> bytes | None:
     ).encode()
 
 
+def mac_of(address: ipaddress.IPv6Address) -> str:
+    """Return the MAC that makes a link-local address (EUI-64), the only one that port security lets a guest use."""
+    octets = bytearray(address.packed[8:])
+    octets[0] ^= 0x02
+    return bytes([*octets[:3], *octets[5:]]).hex(":")
+
+
 def find_port(db: Reader, network_ids: Iterable[str], source: str) -> Port | None:
     """Return the port that has an address on one of the networks."""
     address = ipaddress.ip_address(source)
+    if isinstance(address, ipaddress.IPv6Address) and address.is_link_local:
+        mac = mac_of(address)
+        return next(
+            (port for one in sorted(network_ids) for port in db.rows(Port, network_id=one, mac_address=mac)),
+            None,
+        )
     for subnet in db.rows(Subnet, network_id=sorted(network_ids)):
         if address in ipaddress.ip_network(subnet.cidr):
             allocation = db.get(IpAllocation, f"{subnet.id}/{address}")

@@ -21,6 +21,7 @@ from node.plugins.network.tables import (
     COMPUTE_PREFIX,
     DHCP,
     METADATA_ADDRESS,
+    METADATA_ADDRESS6,
     ROUTER_INTERFACE,
     Network,
     Port,
@@ -39,6 +40,7 @@ NEIGHBOUR = "neighbour"
 """Key (NEIGHBOUR, address), value its MAC."""
 Key = tuple[str, str]
 
+_METADATA6 = f"0x{int(ipaddress.IPv6Address(METADATA_ADDRESS6)):032x}"
 FENCE_TABLE = TableSpec(
     family="bridge",
     name="hedgerow_overlay",
@@ -53,6 +55,7 @@ FENCE_TABLE = TableSpec(
     oifname . ether daddr @everywhere drop
     oifname . arp daddr ip @answered drop
     oifname "hv*" arp daddr ip {METADATA_ADDRESS} drop
+    oifname "hv*" icmpv6 type nd-neighbor-solicit @th,64,128 {_METADATA6} drop
     oifname @served udp dport {{ 67, 547 }} drop
   }}
 """,

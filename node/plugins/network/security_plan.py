@@ -13,7 +13,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from node.plugins.network.names import bridge_name
 from node.plugins.network.nft_plan import Fragment, NftSet, TableSpec
 from node.plugins.network.protocols import PROTOCOLS
-from node.plugins.network.tables import Port, SecurityGroupMember, SecurityGroupRule, tap_name
+from node.plugins.network.tables import (
+    METADATA_ADDRESS,
+    METADATA_ADDRESS6,
+    Port,
+    SecurityGroupMember,
+    SecurityGroupRule,
+    tap_name,
+)
 
 MARK = "0x10000000"
 
@@ -122,7 +129,7 @@ def port_fragment(
     if stateless:
         elements["stateless_egress"] = elements["egress"]
         elements["stateless_ingress"] = elements["ingress"]
-        always_in += (_METADATA_ANSWERS,)
+        always_in += _METADATA_ANSWERS
     return Fragment(
         chains={
             spoof: tuple(spoof_rules(port)),
@@ -209,7 +216,10 @@ _INGRESS_ALWAYS = (
     "icmpv6 type { nd-router-advert, nd-neighbor-solicit, nd-neighbor-advert, mld-listener-query } accept",
 )
 
-_METADATA_ANSWERS = "ip saddr 169.254.169.254 tcp sport 80 accept"
+_METADATA_ANSWERS = (
+    f"ip saddr {METADATA_ADDRESS} tcp sport 80 accept",
+    f"ip6 saddr {METADATA_ADDRESS6} tcp sport 80 accept",
+)
 """What a guest asks there it was always let ask; without connections the answers need a rule."""
 
 

@@ -29,6 +29,8 @@ DHCP = "network:dhcp"
 COMPUTE_PREFIX = "compute:"
 
 METADATA_ADDRESS = "169.254.169.254"
+METADATA_ADDRESS6 = "fe80::a9fe:a9fe"
+"""On every network that has DHCP; guests name their link with it: `[fe80::a9fe:a9fe%eth0]`."""
 
 
 def tap_name(port_id: str) -> str:

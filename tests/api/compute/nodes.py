@@ -8,6 +8,7 @@ from typing import Any
 
 from node.plugins import compute
 from node.plugins.compute.hypervisor_config import HypervisorSection
+from node.plugins.compute.migration_sync import MigrationSync
 from node.plugins.compute.server_build import ServerBuilder
 from node.plugins.compute.server_files import ServerFiles
 from node.plugins.compute.server_interfaces import ServerInterfaces
@@ -85,6 +86,13 @@ class ComputeNode:
         self.sync = ServerSync(control, self.hypervisor, self.files, jobs, interfaces, volumes)
         self.sync.start()
         member.reconcilers[self.sync.name] = self.sync
+        self.taps: set[str] = set()
+        self.coming = MigrationSync(
+            control, self.files, builder, control.config.state_dir / "libvirt", self._tap
+        )
+
+    def _tap(self, name: str, keep: bool) -> None:
+        (self.taps.add if keep else self.taps.discard)(name)
 
     def running(self) -> set[str]:
         """Return the servers whose guests run here."""
@@ -105,6 +113,10 @@ class ComputeCluster:
         self.cloud = Cloud(directory, plugins, node_id=names[0])
         self.network = MemberNetwork(self.cloud)
         self.nodes = {name: ComputeNode(self.network.add(name)) for name in names}
+        for node in self.nodes.values():
+            for other in self.nodes.values():
+                place = other.member.control.config.state_dir
+                node.hypervisor.neighbours[str(place)] = other.hypervisor
         self.cloud.commit(
             insert(Flavor(id="1", name="tiny", memory_mib=64, disk_gib=1, created_at=1)),
             insert(Flavor(id="2", name="small", memory_mib=128, disk_gib=2, created_at=2)),
@@ -140,7 +152,7 @@ class ComputeCluster:
         """Let all nodes that are alive do their work, time running."""
         for _ in range(20):
             rounds = [
-                self.cloud.reconcile(node.sync)
+                self.cloud.reconcile(node.sync) + self.cloud.reconcile(node.coming)
                 for node in self.nodes.values()
                 if node.id not in self.network.dead
             ]

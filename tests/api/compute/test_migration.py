@@ -1,16 +1,23 @@
 """Servers move between nodes with their disks: on request, and when their node leaves the cluster."""
 
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from node.errors import NotFound
 from node.plugins.compute import names
+from node.plugins.compute.drivers.hypervisor import (
+    DomainState,
+    HypervisorGone,
+    HypervisorRefused,
+)
 from node.plugins.compute.server_ops import node_counter
 from node.plugins.compute.tables import Migration, Server, ServerAction
 from node.sdk import NodeRow, patch
 from tests.api.compute.conftest import ServerPort
-from tests.api.compute.nodes import SERVERS, ComputeCluster
+from tests.api.compute.nodes import SERVERS, ComputeCluster, ComputeNode
 
 MARK = b"written by the guest"
 
@@ -37,6 +44,15 @@ def holds(cluster: ComputeCluster, node_id: str, server_id: str) -> bool:
 
 def claims(cluster: ComputeCluster) -> dict[str, int]:
     return {n: cluster.cloud.db.counter(node_counter(n, "memory_mib")) for n in cluster.nodes}
+
+
+def until(cluster: ComputeCluster, holds: Callable[[], bool]) -> None:
+    """Settle until something holds: guests that run are moved by threads."""
+    end_s = time.monotonic() + 60
+    while not holds():
+        assert time.monotonic() < end_s, cluster.cloud.db.rows(Server)
+        cluster.settle()
+        time.sleep(0.01)
 
 
 def moved(cluster: ComputeCluster, value: object = None, version: str = "2.95") -> tuple[Server, str]:
@@ -214,6 +230,7 @@ def test_a_node_that_leaves_gives_its_servers_to_others(cluster: ComputeCluster)
     cluster.settle()
     gone = stopped.node_id
     cluster.cloud.commit(patch(NodeRow, gone, want="absent", maintenance=True))
+    until(cluster, lambda: cluster.cloud.db.count(Server, node_id=gone) == 0)
     cluster.settle()
     for server in servers:
         row = cluster.row(server.id)
@@ -239,8 +256,9 @@ def test_what_cannot_be_moved_stays_and_nothing_is_lost(cluster: ComputeCluster)
     for node_id in cluster.nodes:
         cluster.set_state(node_id, "up")
     cluster.cloud.clock.advance(20)
-    cluster.settle()
-    assert cluster.row(server.id).node_id != server.node_id
+    until(cluster, lambda: cluster.row(server.id).node_id != server.node_id)
+    assert ("migrate", server.id) in cluster.nodes[server.node_id].hypervisor.calls
+    assert ("press_power", server.id) not in cluster.nodes[server.node_id].hypervisor.calls
 
 
 def test_a_disk_of_a_later_job_is_set_aside_and_not_erased(cluster: ComputeCluster) -> None:
@@ -260,3 +278,166 @@ def test_a_disk_of_a_later_job_is_set_aside_and_not_erased(cluster: ComputeClust
     cluster.settle()
     aside = list(disk_of(cluster, source, "x").parents[1].glob(f".aside-{server.id}.*"))
     assert len(aside) == 1  # it ran there after it had moved away once
+
+
+# -- guests that run on
+
+
+LIVE = {"host": None, "block_migration": "auto"}
+
+
+def test_a_guest_moves_while_it_runs(cluster: ComputeCluster) -> None:
+    server = cluster.running()
+    write(cluster, server)
+    source = cluster.nodes[server.node_id]
+    assert cluster.act(server.id, "os-migrateLive", LIVE).status == 202
+    show = cluster.cloud.get(f"{SERVERS}/{server.id}", token=cluster.admin).json["server"]
+    assert show["status"] == "MIGRATING"
+    until(cluster, lambda: cluster.row(server.id).node_id != server.node_id)
+    cluster.settle()
+    row = cluster.row(server.id)
+    assert (row.have, row.power, row.job_done, row.old_node_id) == ("active", 1, row.job, "")
+    assert cluster.where(server.id) == {row.node_id}
+    assert holds(cluster, row.node_id, server.id)
+    assert source.hypervisor.server_ids() == []
+    assert not disk_of(cluster, source.id, server.id).parent.exists()
+    assert ("press_power", server.id) not in source.hypervisor.calls
+    assert claims(cluster) == {**dict.fromkeys(cluster.nodes, 0), row.node_id: 64}
+    assert {port.node_id for port in cluster.cloud.db.rows(ServerPort)} == {row.node_id}
+    assert len(cluster.nodes[row.node_id].taps) == 1
+    assert [one.status for one in cluster.cloud.db.rows(Migration)] == ["completed"]
+    action = cluster.cloud.db.must(ServerAction, f"{server.id}/{row.job}")
+    assert (action.action, action.events[0].result) == ("live-migration", "Success")
+
+
+def test_a_paused_guest_stays_paused(cluster: ComputeCluster) -> None:
+    server = cluster.running()
+    cluster.act(server.id, "pause")
+    cluster.settle()
+    cluster.act(server.id, "os-migrateLive", LIVE)
+    until(cluster, lambda: cluster.row(server.id).node_id != server.node_id)
+    row = cluster.row(server.id)
+    assert (row.have, row.power) == ("paused", 3)
+    assert cluster.nodes[row.node_id].hypervisor.states[server.id].power == "paused"
+
+
+def test_a_guest_that_cannot_move_goes_on_where_it_is(cluster: ComputeCluster) -> None:
+    server = cluster.running()
+    node = cluster.nodes[server.node_id]
+    node.hypervisor.fail_next("migrate", HypervisorRefused("the CPUs differ"))
+    cluster.act(server.id, "os-migrateLive", LIVE)
+    until(cluster, lambda: cluster.row(server.id).job_done == 2)
+    cluster.settle()
+    row = cluster.row(server.id)
+    assert (row.node_id, row.have, row.fault) == (node.id, "active", "the CPUs differ")
+    assert cluster.where(server.id) == {node.id}
+    assert claims(cluster) == {**dict.fromkeys(cluster.nodes, 0), node.id: 64}
+    (migration,) = cluster.cloud.db.rows(Migration)
+    assert migration.status == "error"
+    assert not disk_of(cluster, migration.dest_node, server.id).parent.exists()
+    cluster.nodes[migration.dest_node].coming.reconcile(migration.id)  # as the notice has it do
+    assert cluster.nodes[migration.dest_node].taps == set()
+    assert cluster.cloud.db.must(ServerAction, f"{server.id}/2").message == "Error"
+
+
+def on_its_way(cluster: ComputeCluster) -> tuple[Server, ComputeNode]:
+    """Return a server whose destination is ready, and its node, which forgot all but rows and disks."""
+    server = cluster.running()
+    write(cluster, server)
+    cluster.act(server.id, "os-migrateLive", LIVE)
+    for node in cluster.nodes.values():
+        cluster.cloud.reconcile(node.coming)
+    (migration,) = cluster.cloud.db.rows(Migration)
+    assert migration.status == "preparing"
+    cluster.cloud.commit(patch(Migration, migration.id, status="running"))
+    return server, cluster.nodes[server.node_id]
+
+
+def test_a_source_that_died_finds_its_guest_on_the_other_node(cluster: ComputeCluster) -> None:
+    server, node = on_its_way(cluster)
+    (migration,) = cluster.cloud.db.rows(Migration)
+    there = cluster.nodes[migration.dest_node]
+    plan = node.hypervisor.plans[server.id]
+    there.hypervisor.arrive(plan, DomainState(power="running"))
+    node.hypervisor.power_off(server.id, "migrated")
+    cluster.settle()
+    row = cluster.row(server.id)
+    assert (row.node_id, row.have) == (there.id, "active")
+
+
+def test_a_guest_that_is_nowhere_is_off_and_its_disk_is_kept(cluster: ComputeCluster) -> None:
+    server, node = on_its_way(cluster)
+    node.hypervisor.power_off(server.id, "crashed")  # the machine went down with it
+    cluster.settle()
+    row = cluster.row(server.id)
+    assert (row.node_id, row.have) == (node.id, "stopped")
+    assert holds(cluster, node.id, server.id)
+    (migration,) = cluster.cloud.db.rows(Migration)
+    assert not disk_of(cluster, migration.dest_node, server.id).parent.exists()
+    cluster.act(server.id, "os-start")
+    cluster.settle()
+    assert cluster.where(server.id) == {node.id}
+
+
+def test_as_long_as_the_destination_does_not_say_nothing_is_done(
+    cluster: ComputeCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server, node = on_its_way(cluster)
+    node.hypervisor.power_off(server.id, "migrated")
+
+    def silent(*_: object) -> bool:
+        raise HypervisorGone("the other node does not answer")
+
+    monkeypatch.setattr(node.hypervisor, "has_arrived", silent)
+    with pytest.raises(HypervisorGone):
+        cluster.cloud.reconcile(node.sync)
+    row = cluster.row(server.id)
+    assert (row.node_id, row.job_done) == (node.id, 1)
+
+
+def test_a_server_that_is_deleted_on_its_way_leaves_nothing(cluster: ComputeCluster) -> None:
+    server, node = on_its_way(cluster)
+    (migration,) = cluster.cloud.db.rows(Migration)
+    assert cluster.cloud.delete(f"{SERVERS}/{server.id}", token=cluster.admin).status == 204
+    cluster.settle()
+    assert sum(claims(cluster).values()) == 0
+    for node_id in (node.id, migration.dest_node):
+        assert not disk_of(cluster, node_id, server.id).parent.exists()
+
+
+def test_a_cold_move_that_is_deleted_before_it_began_leaves_nothing(cluster: ComputeCluster) -> None:
+    server = cluster.running()
+    cluster.act(server.id, "migrate")
+    assert sum(claims(cluster).values()) == 128
+    cluster.cloud.delete(f"{SERVERS}/{server.id}", token=cluster.admin)
+    cluster.settle()
+    assert sum(claims(cluster).values()) == 0
+
+
+def test_live_migration_speaks_the_microversions(cluster: ComputeCluster) -> None:
+    server = cluster.running()
+    old = {"host": None, "block_migration": True, "disk_over_commit": False}
+    for version, value in (
+        ("2.1", {"host": None, "block_migration": "auto"}),
+        ("2.1", {"host": None, "block_migration": True}),
+        ("2.25", old),
+        ("2.95", {"host": None}),
+        ("2.95", {"block_migration": "auto"}),
+        ("2.95", {**LIVE, "force": True}),
+        ("2.29", {**LIVE, "force": True}),
+        ("2.95", {**LIVE, "host": server.node_id}),
+        ("2.95", {**LIVE, "host": "nowhere"}),
+    ):
+        assert cluster.act(server.id, "os-migrateLive", value, version).status == 400, (version, value)
+    cluster.act(server.id, "os-stop")
+    cluster.settle()
+    assert cluster.act(server.id, "os-migrateLive", LIVE).status == 409
+    cluster.act(server.id, "os-start")
+    cluster.settle()
+    for node_id in cluster.nodes:
+        if node_id != server.node_id:  # machines of another kind
+            cluster.cloud.commit(patch(NodeRow, node_id, facts={"virt_type": "kvm"}))
+    assert cluster.act(server.id, "os-migrateLive", LIVE).status == 400
+    for node_id in cluster.nodes:
+        cluster.cloud.commit(patch(NodeRow, node_id, facts={}))
+    assert cluster.act(server.id, "os-migrateLive", old, "2.1").status == 202

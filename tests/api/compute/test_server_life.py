@@ -186,7 +186,7 @@ def refused(cloud: Cloud, token: str, status: int, **fields: Any) -> str:
                     {"source_type": "volume", "destination_type": "volume", "uuid": "x"}
                 ]
             },
-            "volumes",
+            "uuid for volume",
         ),
     ],
 )

@@ -173,6 +173,38 @@ def test_an_image_that_is_deleted_meanwhile_stays_deleted(cluster: Cluster) -> N
     assert cluster.image(image_id).status == 404
 
 
+def test_backups_are_rotated_by_their_type(cluster: Cluster) -> None:
+    server = cluster.running(imageRef=cluster.image_id)
+
+    def backup(name: str, kind: str, rotation: Any) -> Any:
+        body = {"name": name, "backup_type": kind, "rotation": rotation}
+        answer = cluster.act(server.id, "createBackup", body, "2.45")
+        assert answer.status == 202, answer.body
+        cluster.settle()
+        return answer.json["image_id"] if answer.body else None
+
+    first, weekly = backup("one", "daily", 2), backup("w", "weekly", "2")
+    second, third = backup("two", "daily", 2), backup("three", "daily", 2)
+    assert cluster.image(first).status == 404
+    for image_id, kind in ((weekly, "weekly"), (second, "daily"), (third, "daily")):
+        image = cluster.image(image_id).json
+        assert (image["status"], image["backup_type"], image["image_type"]) == (
+            "active",
+            kind,
+            "backup",
+        )
+        assert image["instance_uuid"] == server.id
+    assert backup("none", "daily", 0) is None
+    assert [cluster.image(i).status for i in (second, third, weekly)] == [404, 404, 200]
+    for wrong in (-1, "x", None):
+        body = {"name": "n", "backup_type": "daily", "rotation": wrong}
+        assert cluster.act(server.id, "createBackup", body).status == 400
+    old = {"name": "n", "backup_type": "daily", "rotation": 1}
+    location = cluster.act(server.id, "createBackup", old, "2.44").headers["location"]
+    assert cluster.image(location.rpartition("/")[2]).status == 200
+    assert cluster.act(server.id, "createBackup", old).status == 409  # the last one goes on
+
+
 def shelved(cluster: Cluster) -> Any:
     server = cluster.running(imageRef=cluster.image_id, availability_zone="nova:n1")
     write(disk_of(cluster, server), 2 * MIB, b"kept")

@@ -267,3 +267,43 @@ def test_whether_a_volume_goes_with_its_server_can_be_changed(world: World) -> N
     world.call("DELETE", f"{SERVERS}/{server}")
     world.settle()
     assert world.cloud.db.count(Volume) == 0
+
+
+def test_a_volume_is_not_taken_from_under_a_server(world: World) -> None:
+    server, volume = world.server(imageRef=IMAGE), world.volume()
+    world.attach(server, volume)
+    world.settle()
+    action = f"{VOLUMES}/{volume}/action"
+    assert world.call("POST", action, {"os-detach": {}}).status == 409
+    admin = world.cloud.token(roles=("admin",))
+    forced = {"os-force_detach": {"connector": None}}
+    assert world.call("POST", action, forced, token=admin).status == 409
+    row = world.cloud.db.rows(VolumeAttachment, volume_id=volume)[0]
+    new = {"OpenStack-API-Version": "volume 3.44"}
+    assert world.call("DELETE", f"/volume/v3/attachments/{row.id}", headers=new).status == 409
+    assert world.status(volume) == "in-use"
+
+
+def test_two_servers_share_a_volume_that_may_be_shared(world: World) -> None:
+    kind = {"volume_type": {"name": "shared", "extra_specs": {"multiattach": "<is> True"}}}
+    admin = world.cloud.token(roles=("admin",))
+    assert world.call("POST", "/volume/v3/types", kind, token=admin).status == 200
+    volume = world.volume(volume_type="shared")
+    servers = [world.server(imageRef=IMAGE) for _ in range(2)]
+    assert world.attach(servers[0], volume).status == 400  # below 2.60
+    new = {"OpenStack-API-Version": "compute 2.60"}
+    for server in servers:
+        body = {"volumeAttachment": {"volumeId": volume}}
+        path = f"{SERVERS}/{server}/os-volume_attachments"
+        assert world.call("POST", path, body, headers=new).status == 200
+        world.settle()
+    driver: Any = world.cloud.control.block_drivers["memory"]  # type: ignore[attr-defined]
+    assert volume in driver.connected
+    world.detach(servers[0], volume)
+    world.settle()
+    assert world.status(volume) == "in-use"
+    assert volume in driver.connected  # the other one uses it
+    world.detach(servers[1], volume)
+    world.settle()
+    assert world.status(volume) == "available"
+    assert volume not in driver.connected

@@ -184,7 +184,9 @@ def test_an_answer_that_got_lost_is_asked_for_again(
     eventually(site.nodes["c"].is_valid, "c is back")
 
 
-def test_a_store_that_fails_for_a_moment_costs_the_lease_and_no_more(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
+def test_a_store_that_fails_for_a_moment_costs_the_lease_and_no_more(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
     leader = site.nodes["a"]
 
     def broken() -> Reader:

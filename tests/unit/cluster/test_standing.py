@@ -8,7 +8,7 @@ import pytest
 
 from node.cluster.peers import Address, PeerNetwork
 from node.cluster.recover import Later, next_epoch
-from node.cluster.standing import PROTOCOL, LogStanding, Standing, StandingRules
+from node.cluster.standing import PROTOCOL, LogStanding, Question, Standing, StandingRules, ask
 from node.cluster.tables import DepartedNode
 from node.control.placement import NodeRow
 from node.ids import RandomIds
@@ -157,6 +157,16 @@ def test_a_node_of_a_later_epoch_tells_whom_it_asks(site: Site) -> None:
         b.standing._stopping.wait(0.01)
     assert b.later[0].epoch == epoch
     assert a.later == []
+
+
+def test_one_that_knows_no_voters_makes_nobody_give_way(site: Site) -> None:
+    # A witness: it has heard of the later epoch, and cannot say whom to follow in it.
+    a, b = site.node("a"), site.node("b")
+    question = Question(node_id="a", epoch=next_epoch(0), wants_members=True)
+    answer = ask(a.net, "b", question)
+    assert answer is not None
+    assert answer.epoch == 0
+    assert b.later == []
 
 
 def test_two_recoveries_apart_are_told_and_nothing_is_given_up(site: Site) -> None:

@@ -355,3 +355,23 @@ def test_a_second_leader_of_a_term_is_not_believed(tmp_path: Path) -> None:
         vote.received(name, {"type": "mark", "term": 3, "index": 5, "log_term": 3})
         vote.drained()
     assert [node_id for node_id, _ in sent] == ["a"]
+
+
+def test_nothing_rests_on_a_witness_that_does_not_know_all_voters() -> None:
+    sent: list[dict[str, object]] = []
+    known = {"a"}
+
+    def send(_node_id: str, message: dict[str, object]) -> bool:
+        sent.append(message)
+        return True
+
+    vote = Witness(
+        Promise(), lambda _: None, send, PreVotes((0.8, 1.4)), lambda voters: not known.issuperset(voters)
+    )
+    mark = {"type": "mark", "term": 3, "index": 5, "log_term": 3, "voters": ["a", "b"]}
+    for _ in range(2):
+        vote.received("a", mark)
+        vote.drained()
+        known.add("b")
+    assert [message["success"] for message in sent] == [False, True]
+    assert vote.follows  # it hears its leader all the same

@@ -45,7 +45,7 @@ def test_a_guest_has_an_entry_a_name_and_routes() -> None:
         in plan.options.splitlines()
     )
     assert "option:mtu,1442" in plan.options.splitlines()
-    assert plan.veth.addresses == ("10.0.0.2/24", "169.254.169.254/32")
+    assert plan.veth.addresses == ("10.0.0.2/24", "169.254.169.254/32", "fe80::a9fe:a9fe/64")
     assert "--interface=dhcp0" in arguments(plan, "/d", "nobody")
 
 

@@ -1,6 +1,7 @@
 """What compute asks of a hypervisor, small enough for a fake (node.testing.fake_hypervisor)."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Protocol
 
 from node.plugins.compute.domain_xml import DiskPlan, DomainPlan, InterfacePlan
@@ -37,6 +38,18 @@ class DomainState(Frozen):
     def halted(self) -> bool:
         """Return whether the guest waits for its disk, which could not take a write."""
         return self.power == "paused" and self.reason == "io_error"
+
+
+class MigrationWay(Frozen):
+    """How a guest goes to another node."""
+
+    control_path: Path
+    """A socket that leads to the other hypervisor."""
+    memory: str
+    disks: str
+    """Names below /run/libvirt of the sockets that lead to the guest there."""
+    plan: DomainPlan
+    """What the guest is made of, there."""
 
 
 class Hypervisor(Protocol):
@@ -76,6 +89,9 @@ class Hypervisor(Protocol):
     def unpause(self, server_id: str) -> None:
         """Thaw a paused guest."""
 
+    def interrupt(self, server_id: str) -> None:
+        """Send a running guest an NMI, at which it may dump its memory."""
+
     def save(self, server_id: str) -> None:
         """Write the guest's memory to disk and end its process."""
 
@@ -102,6 +118,15 @@ class Hypervisor(Protocol):
 
     def resize_volume(self, server_id: str, serial: str, size_bytes: int) -> None:
         """Let a running guest see that a volume has another size."""
+
+    def migrate(self, server_id: str, way: MigrationWay) -> None:
+        """Move a guest, running or paused, to another hypervisor; returns when it is there and not here any more."""
+
+    def has_arrived(self, server_id: str, control_path: Path) -> bool:
+        """Say whether a guest goes on behind a socket that leads to another hypervisor."""
+
+    def abort_migration(self, server_id: str) -> None:
+        """Have a migration that is under way fail."""
 
     def undefine(self, server_id: str) -> None:
         """Forget a domain that does not run, its saved memory too."""

@@ -9,17 +9,19 @@ import contextlib
 import logging
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import libvirt
 
 from node.plugins.compute.domain_xml import DiskPlan, DomainPlan, InterfacePlan, domain_xml
-from node.plugins.compute.drivers import libvirt_devices
+from node.plugins.compute.drivers import libvirt_devices, libvirt_migration
 from node.plugins.compute.drivers.hypervisor import (
     DomainState,
     GuestStuck,
     HypervisorGone,
     HypervisorRefused,
+    MigrationWay,
 )
 from node.plugins.compute.drivers.libvirt_loop import call_within, event_loop
 from node.plugins.compute.guest_usage import GuestUsage
@@ -34,6 +36,7 @@ _CALL_S = 20.0
 _START_S = 120.0
 _SAVE_S = 600.0
 _USAGE_S = 8.0
+_MIGRATE_S = 24 * 3600.0
 _KEEPALIVE_S, _KEEPALIVE_COUNT = 5, 3
 _BROKEN = {
     libvirt.VIR_ERR_SYSTEM_ERROR,
@@ -137,6 +140,10 @@ class LibvirtHypervisor:
         """Thaw a paused guest."""
         self._domain("unpause", server_id, _when_active(_resume))
 
+    def interrupt(self, server_id: str) -> None:
+        """Send a running guest an NMI."""
+        self._domain("interrupt", server_id, _when_active(lambda d: d.injectNMI(0)))
+
     def save(self, server_id: str) -> None:
         """Write the guest's memory to disk and end its process."""
         self._domain("save", server_id, _when_active(lambda d: d.managedSave(0)), _SAVE_S)
@@ -177,6 +184,30 @@ class LibvirtHypervisor:
         """Let a running guest see a volume's new size."""
         verb = _when_active(lambda domain: libvirt_devices.resize_volume(domain, serial, size_bytes))
         self._domain("resize volume", server_id, verb)
+
+    def migrate(self, server_id: str, way: MigrationWay) -> None:
+        """Move a guest to another libvirtd."""
+
+        def move(domain: Any) -> bool:
+            libvirt_migration.move(domain, way)
+            return True
+
+        if self._domain("migrate", server_id, move, _MIGRATE_S) is None:
+            raise HypervisorRefused(f"there is no domain of server {server_id} to migrate")
+
+    def has_arrived(self, server_id: str, control_path: Path) -> bool:
+        """Say whether a guest goes on behind a socket that leads to another libvirtd."""
+        look = call_within(
+            _CALL_S, "look", lambda: libvirt_migration.goes_on(server_id, control_path)
+        )
+        if look is None:
+            raise HypervisorGone("The other node's libvirtd does not answer")
+        return look
+
+    def abort_migration(self, server_id: str) -> None:
+        """Have a migration that is under way fail."""
+        with contextlib.suppress(HypervisorRefused):
+            self._domain("abort", server_id, lambda domain: domain.abortJob() or True)
 
     def undefine(self, server_id: str) -> None:
         """Forget a domain that does not run."""

@@ -8,7 +8,7 @@ has a planned name is adopted whatever its kind, so that tests can put a veth wh
 import ipaddress
 import socket
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -297,16 +297,20 @@ def _settle(
         netlink.link("set", index=index, **change)
 
 
-def _addresses(netlink: Socket, index: int) -> Iterable[str]:
+def _addresses(
+    netlink: Socket, index: int, wanted: Container[str] = frozenset()
+) -> Iterable[str]:
+    """Yield addresses with their lengths; those of the link alone, which the kernel makes, where they are wanted."""
     for address in netlink.get_addr(index=index):
-        if address["scope"] != _SCOPE_LINK:
-            local = address.get_attr("IFA_LOCAL") or address.get_attr("IFA_ADDRESS")
-            yield f"{local}/{address['prefixlen']}"
+        local = address.get_attr("IFA_LOCAL") or address.get_attr("IFA_ADDRESS")
+        text = f"{local}/{address['prefixlen']}"
+        if address["scope"] != _SCOPE_LINK or text in wanted:
+            yield text
 
 
 def _set_addresses(netlink: Socket, index: int, wanted: Iterable[str]) -> None:
-    have = set(_addresses(netlink, index))
     want = {str(ipaddress.ip_interface(address)) for address in wanted}
+    have = set(_addresses(netlink, index, want))
     for address in sorted(want - have):
         local, _slash, length = address.partition("/")
         flags = {"flags": _NODAD} if ":" in local else {}

@@ -1,4 +1,4 @@
-"""Answers 169.254.169.254 in every namespace, from one small threaded HTTP server in the core.
+"""Answers 169.254.169.254 and fe80::a9fe:a9fe in every namespace, from one small threaded HTTP server in the core.
 
 Listening sockets are made inside the namespaces and accepted here, by one thread; a few workers answer. The asker
 is known by (the namespace's networks, its source address), which anti-spoofing makes trustworthy. Guests are
@@ -38,9 +38,13 @@ _REASONS = {
 }
 
 
+_Place = tuple[str, str]
+"""A namespace and an address in it."""
+
+
 class _Listener(NamedTuple):
     socket: socket.socket
-    where: tuple[str, int]
+    port: int
     networks: tuple[str, ...]
     inode: int
     """Of the namespace: one that was made anew under the same name needs a new socket."""
@@ -53,33 +57,36 @@ class MetadataServer:
         self._namespaces = namespaces
         self._lookup = lookup
         self._post = post
-        self._listeners: dict[str, _Listener] = {}
+        self._listeners: dict[_Place, _Listener] = {}
         self._busy: Counter[tuple[str, str]] = Counter()
         self._lock = threading.Lock()
         self._selector = selectors.DefaultSelector()
         self._pool = ThreadPoolExecutor(_WORKERS, thread_name_prefix="metadata")
         self._thread: threading.Thread | None = None
         self._bell, self._ring = socket.socketpair()
-        self._selector.register(self._bell, selectors.EVENT_READ, "")
+        self._selector.register(self._bell, selectors.EVENT_READ, ("", ""))
         self._stopped = False
 
-    def listen(self, namespace: str, address: str, port: int, networks: tuple[str, ...]) -> None:
-        """Serve a namespace's networks, from now on with these networks.
+    def listen(
+        self, namespace: str, address: str, port: int, networks: tuple[str, ...], *, link: str = ""
+    ) -> None:
+        """Serve a namespace's networks at an address, from now on these networks; `link` has a link-local one.
 
         Raises:
             OSError: the address is not there or taken.
         """
         inode = self._namespaces.inode(namespace)
         with self._lock:
-            known = self._listeners.get(namespace)
-            if known is not None and known.where == (address, port) and known.inode == inode:
-                self._listeners[namespace] = known._replace(networks=networks)
+            place = (namespace, address)
+            known = self._listeners.get(place)
+            if known is not None and (known.port, known.inode) == (port, inode):
+                self._listeners[place] = known._replace(networks=networks)
                 return
-        self.close(namespace)
-        listener = self._namespaces.run(namespace, lambda: _listener(address, port))
+            self._close(place)
+        listener = self._namespaces.run(namespace, lambda: _listener(address, port, link))
         with self._lock:
-            self._listeners[namespace] = _Listener(listener, (address, port), networks, inode)
-            self._selector.register(listener, selectors.EVENT_READ, namespace)
+            self._listeners[place] = _Listener(listener, port, networks, inode)
+            self._selector.register(listener, selectors.EVENT_READ, place)
             if self._thread is None:
                 self._thread = threading.Thread(
                     target=self._serve, name="metadata-accept", daemon=True
@@ -90,15 +97,19 @@ class MetadataServer:
     def close(self, namespace: str) -> None:
         """Stop serving a namespace."""
         with self._lock:
-            known = self._listeners.pop(namespace, None)
-            if known is not None:
-                self._selector.unregister(known.socket)
-                known.socket.close()
+            for place in [one for one in self._listeners if one[0] == namespace]:
+                self._close(place)
+
+    def _close(self, place: _Place) -> None:
+        known = self._listeners.pop(place, None)
+        if known is not None:
+            self._selector.unregister(known.socket)
+            known.socket.close()
 
     def stop(self) -> None:
         """Stop serving."""
         self._stopped = True
-        for namespace in list(self._listeners):
+        for namespace, _address in list(self._listeners):
             self.close(namespace)
         self._ring.send(b"!")
         self._pool.shutdown(wait=False, cancel_futures=True)
@@ -109,18 +120,18 @@ class MetadataServer:
                 if key.fileobj is self._bell:
                     self._bell.recv(64)
                 else:
-                    self._accept(str(key.data))
+                    self._accept(key.data)
 
-    def _accept(self, namespace: str) -> None:
+    def _accept(self, place: _Place) -> None:
         with self._lock:
-            known = self._listeners.get(namespace)
+            known = self._listeners.get(place)
         if known is None:
             return
         try:
             client, peer = known.socket.accept()
         except OSError:
             return
-        asker = (namespace, str(peer[0]))
+        asker = (place[0], str(peer[0]).partition("%")[0])
         with self._lock:
             if self._busy[asker] >= _PER_SOURCE:
                 client.close()
@@ -239,11 +250,13 @@ def _send(
     client.sendall(text.encode() + (b"" if head else body))
 
 
-def _listener(address: str, port: int) -> socket.socket:
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+def _listener(address: str, port: int, link: str) -> socket.socket:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((address, port))
+        where = (address, port, 0, socket.if_nametoindex(link)) if link else (address, port)
+        listener.bind(where)
         listener.listen(_BACKLOG)
         listener.setblocking(False)
     except OSError:

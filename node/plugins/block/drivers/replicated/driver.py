@@ -22,7 +22,12 @@ from node.plugins.block.drivers.driver import (
 from node.plugins.block.drivers.replicated.data import NbdData
 from node.plugins.block.drivers.replicated.engine import Engine, MakePeers
 from node.plugins.block.drivers.replicated.head_process import EXPORT
-from node.plugins.block.drivers.replicated.heads_sync import CopySync, HeadSync, ReplicaSync
+from node.plugins.block.drivers.replicated.heads_sync import (
+    CopySync,
+    HeadSync,
+    ReplicaSync,
+    ScrubSync,
+)
 from node.plugins.block.drivers.replicated.layers import LayerError, layer_name
 from node.plugins.block.drivers.replicated.nbd import ALLOCATION, NbdError
 from node.plugins.block.drivers.replicated.peer_client import peers_of
@@ -65,7 +70,7 @@ class ReplicatedDriver:
     def reconcilers(self) -> list[Reconciler]:
         """Return what keeps heads and replicas of this node right."""
         of = self.control, self.engine
-        return [HeadSync(*of), CopySync(*of), ReplicaSync(*of)]
+        return [HeadSync(*of), CopySync(*of), ScrubSync(*of), ReplicaSync(*of)]
 
     # -- volumes
 
@@ -321,7 +326,9 @@ class ReplicatedDriver:
         layers = (*frozen.layers, layer_name(volume.id, is_overlay=True))
         size = max(volume.size_gib * GIB, frozen.size_bytes)
         members = frozen.members
-        self._made(volume.id, layers, size, members, members, check(frozen))
+        nodes = self.control.db.rows(NodeRow)
+        wanted = homes(nodes, max(self.section.replicas, len(members)), members[0], members)
+        self._made(volume.id, layers, size, members, wanted, check(frozen))
 
     def _freeze(self, volume_id: str, frozen_id: str) -> None:
         if self.control.db.get(FrozenSet, frozen_id) is not None:

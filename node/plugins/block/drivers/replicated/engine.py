@@ -11,7 +11,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from node.plugins.block.drivers.replicated.dialling import dial
-from node.plugins.block.drivers.replicated.head_process import EXPORT, PING, HeadProcess, Member
+from node.plugins.block.drivers.replicated.head_process import (
+    EVENTS,
+    EXPORT,
+    PING,
+    HeadProcess,
+    Member,
+)
 from node.plugins.block.drivers.replicated.nbd import Nbd, NbdError
 from node.plugins.block.drivers.replicated.peers import Answer, Peers, Request, ask_all
 from node.plugins.block.drivers.replicated.placing import place_of
@@ -39,6 +45,7 @@ log = logging.getLogger("hedgerow.block")
 HEADS = "block.heads"
 """Name of the reconciler that is woken when something of a volume is lost."""
 _CONNECT_S = 5.0
+_ALIVE_S = 3.0
 _HEAD = "head"
 _SETTLED_S = 5.0
 MakePeers = Callable[["Control", ReplicaSite], Peers]
@@ -100,6 +107,26 @@ class Engine:
             ask_all(others, lambda node: self.peers.ask(node, "close", volume_id, request))
             self._commit(row, head_node="", use="", clean=clean, read_only=False)
 
+    @contextlib.contextmanager
+    def in_use(self, volume_id: str) -> Iterator[None]:
+        """Do something with a volume through its head: the one that runs here, or one for as long as this takes.
+
+        Raises:
+            as `open`.
+        """
+        row = self.control.db.get(VolumeSet, volume_id)
+        if row is not None and row.head_node == self.control.node_id:
+            yield
+            return
+        self.open(volume_id, "upkeep")
+        try:
+            yield
+        finally:
+            with self.locked(volume_id):
+                row = self.control.db.get(VolumeSet, volume_id)
+                if row is not None and row.use == "upkeep":  # else a guest came meanwhile
+                    self.close(volume_id)
+
     def tend(self, volume_id: str) -> VolumeSet | None:
         """Make a volume that this node uses as its row says, without those replicas that were lost."""
         with self.locked(volume_id):
@@ -146,14 +173,24 @@ class Engine:
         """
         return _at_socket(self._head(volume_id).socket_path, export, contexts, 30.0)
 
-    def dial(self, node_id: str, answer: Answer, contexts: Sequence[str]) -> Nbd:
+    def dial(
+        self, node_id: str, answer: Answer, contexts: Sequence[str], timeout_s: float = 10.0
+    ) -> Nbd:
         """Open what a replica exports, here or elsewhere.
 
         Raises:
             NbdError: it cannot be reached.
         """
         host, tls = self.peers.address(node_id), self.tls if self.site.place.tls else None
-        return dial(node_id, host, answer.port, answer.export, contexts=contexts, tls=tls)
+        return dial(
+            node_id,
+            host,
+            answer.port,
+            answer.export,
+            contexts=contexts,
+            tls=tls,
+            timeout_s=timeout_s,
+        )
 
     def prepare(self) -> None:
         """Find out where replicas of this node listen, and with which certificates."""
@@ -211,7 +248,7 @@ class Engine:
                 head.listen()
                 self._watch(row, head)
             return row
-        gone = frozenset(lost & set(row.members)) - {self.control.node_id}
+        gone = frozenset(lost & set(row.members))
         # A head that died by itself is missed by a guest that goes on: it waits at the socket.
         goes_on = has_guest and bool(row.opened) and not row.clean
         try:
@@ -268,12 +305,31 @@ class Engine:
             self._missed(row.id, _HEAD, str(error))
             return
         self.probes.watch(row.id, _HEAD, ping, lambda why: self._missed(row.id, _HEAD, why))
+        if len(running.members) > 1:
+            self._listen(row.id, head, running.members)
+
+    def _listen(self, volume_id: str, head: HeadProcess, members: Sequence[Member]) -> None:
+        """Hear which replica fails requests (a full or broken disk): its guest has got an error."""
+
+        def failed(block_node: str) -> None:
+            place = block_node.removeprefix("m")
+            if place.isdigit() and int(place) < len(members):
+                self._missed(volume_id, members[int(place)].node_id, "it fails requests")
+
+        try:
+            monitor = head.daemon.qmp(_ALIVE_S, EVENTS).detach()
+        except QmpLost as error:
+            self._missed(volume_id, _HEAD, str(error))
+            return
+        self.probes.listen(
+            volume_id, EVENTS, monitor, failed, lambda why: self._missed(volume_id, _HEAD, why)
+        )
 
     def _probe(self, volume_id: str, member: Member, epoch: int) -> None:
         node_id = member.node_id
         try:
             answer = Answer(port=member.port, export=f"e{epoch}")
-            nbd = self.dial(node_id, answer, ())
+            nbd = self.dial(node_id, answer, (), _ALIVE_S)
         except NbdError as error:
             self._missed(volume_id, node_id, str(error))
             return
@@ -290,7 +346,7 @@ class Engine:
     def _can_serve(self, node_id: str, answer: Answer, epoch: int) -> bool:
         del epoch
         try:
-            self.dial(node_id, answer, ()).close()
+            self.dial(node_id, answer, (), _ALIVE_S).close()
         except NbdError:
             return False
         return True

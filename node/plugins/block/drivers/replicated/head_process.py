@@ -30,6 +30,8 @@ EXPORT = "vol"
 PING = "ping"
 """An export of nothing: who answers it has a main loop that runs."""
 SOCKET = "nbd.sock"
+EVENTS, COPIES = "events", "copies"
+"""Monitors of a head besides `qmp`: for who listens, and for who fills a replica."""
 TOP = "top"
 _PIDFD_GETFD = 438
 _BACKLOG = 128
@@ -64,7 +66,7 @@ class HeadProcess:
 
     def __init__(self, directory: Path, layers: Layers) -> None:
         self.directory = directory
-        self.daemon = StorageDaemon(directory, "head")
+        self.daemon = StorageDaemon(directory, "head", ("qmp", EVENTS, COPIES))
         self.tls: Path | None = None
         """Directory of the certificates for replicas of other nodes; None: plain, on loopback."""
         self._layers = layers
@@ -134,7 +136,7 @@ class HeadProcess:
         *,
         limits: Mapping[str, int] | None = None,
         read_only: bool = False,
-        timeout_s: float = 10.0,
+        timeout_s: float = 5.0,
     ) -> None:
         """Start the head of an epoch.
 
@@ -153,7 +155,7 @@ class HeadProcess:
         server = f"addr.type=fd,addr.str={fd},max-connections=0"
         arguments += ["--nbd-server", server]
         for export in (
-            _export(TOP, EXPORT, is_writable=not read_only),
+            _volume(layers, read_only=read_only),
             _export(PING, PING, is_writable=False),
         ):
             arguments += ["--export", json.dumps(export)]
@@ -185,12 +187,19 @@ class HeadProcess:
         with self.daemon.qmp() as qmp:
             qmp.ask("block-export-del", {"id": EXPORT, "mode": "hard"})
             wait_gone(qmp, EXPORT)
-            qmp.ask("block-export-add", _export(TOP, EXPORT, is_writable=not (running and running.read_only)))
+            if running is not None:
+                qmp.ask("block-export-add", _volume(running.layers, read_only=running.read_only))
 
     def shut_out(self, epoch: int) -> None:
         """End a head of an epoch up to this one: another node takes the volume over, or this one goes on."""
         recorded = self._recorded()
         if recorded is None or recorded.epoch <= epoch:
+            self.daemon.kill()
+
+    def give_file(self) -> None:
+        """End a head that has this node's replica open; one over other nodes' replicas alone goes on."""
+        recorded = self._recorded()
+        if recorded is None or any(not member.port for member in recorded.members):
             self.daemon.kill()
 
     def close(self) -> bool:
@@ -279,6 +288,16 @@ class HeadProcess:
         aside = self.directory / "head.json.new"
         aside.write_bytes(msgspec.json.encode(running))
         aside.rename(self.directory / "head.json")
+
+
+def _volume(layers: Sequence[str], *, read_only: bool) -> dict[str, Any]:
+    """Return the guest's export.
+
+    A raw file is as complete in the page cache as on the disk when its process is killed; a qcow2 file is not, for its
+    tables are in the process: each write must have them written before it is answered.
+    """
+    export = _export(TOP, EXPORT, is_writable=not read_only)
+    return {**export, "writethrough": len(layers) > 1 and not read_only}
 
 
 def _export(node: str, name: str, *, is_writable: bool) -> dict[str, Any]:

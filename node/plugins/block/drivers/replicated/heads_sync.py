@@ -10,6 +10,7 @@ from node.plugins.block.drivers.replicated.copying import Pace
 from node.plugins.block.drivers.replicated.engine import HEADS, Engine
 from node.plugins.block.drivers.replicated.placing import homes
 from node.plugins.block.drivers.replicated.resync import resync
+from node.plugins.block.drivers.replicated.scrub import scrub
 from node.plugins.block.replica_tables import Leftover, VolumeSet
 from node.plugins.block.section import BlockSection
 from node.sdk import (
@@ -102,7 +103,7 @@ class CopySync(Reconciler):
     def reconcile(self, key: str) -> Done:
         """Place a replica elsewhere whose node is gone for long, and fill one that is missing."""
         row = self.control.db.get(VolumeSet, key)
-        if row is None or not _lacks(row) or not self._is_mine(row):
+        if row is None or not _lacks(row) or not is_keeper(self.control, row):
             return Done()
         nodes = {node.id: node for node in self.control.db.rows(NodeRow)}
         if ops := self._moved(row, nodes):
@@ -112,12 +113,6 @@ class CopySync(Reconciler):
                 self._fill(row, target)
                 return Done(again_s=0.1)
         return Done(again_s=_LOOK_S)
-
-    def _is_mine(self, row: VolumeSet) -> bool:
-        if row.head_node:
-            return row.head_node == self.control.node_id
-        up = {node.id for node in self.control.db.rows(NodeRow, state="up")}
-        return next((node for node in row.members if node in up), "") == self.control.node_id
 
     def _moved(self, row: VolumeSet, nodes: Mapping[str, NodeRow]) -> list[AnyOp]:
         now = self.control.clock.now_us()
@@ -151,21 +146,50 @@ class CopySync(Reconciler):
 
     def _fill(self, row: VolumeSet, target: str) -> None:
         pace = Pace(self._section.resync_mib_per_s * _MIB, self.control.stopping)
-        if row.head_node:
+        with self._engine.in_use(row.id):
             resync(self._engine, row.id, target, pace)
-            return
-        self._engine.open(row.id, "upkeep")
-        try:
-            resync(self._engine, row.id, target, pace)
-        finally:
-            self.end_upkeep(row.id)
 
-    def end_upkeep(self, volume_id: str) -> None:
-        """Close a volume unless a guest came meanwhile."""
-        with self._engine.locked(volume_id):
-            row = self.control.db.get(VolumeSet, volume_id)
-            if row is not None and row.use == "upkeep":
-                self._engine.close(volume_id)
+
+class ScrubSync(Reconciler):
+    """Compares the replicas of volumes that this node uses, and of idle ones whose first member it is."""
+
+    name = "block.scrubs"
+    resync_s = 900.0
+    workers = 1
+
+    def __init__(self, control: Control, engine: Engine) -> None:
+        super().__init__(control)
+        self._engine = engine
+        self._section = control.config.section(BlockSection)
+
+    def keys(self) -> Iterable[str]:
+        """Return the volumes whose turn it is, the longest due first."""
+        if not self._section.scrub_hours:
+            return []
+        due = self.control.clock.now_us() - self._section.scrub_hours * 3_600_000_000
+        rows = [
+            row
+            for row in self.control.db.rows(VolumeSet, order_by=())
+            if max(row.scrubbed_at, row.created_at) < due
+            and len(row.members) > 1
+            and is_keeper(self.control, row)
+        ]
+        return [row.id for row in sorted(rows, key=lambda row: (row.scrubbed_at, row.id))]
+
+    def affected(self, row_type: type[Row], id: str) -> Iterable[str]:
+        """Return nothing: time alone makes it due."""
+        del row_type, id
+        return []
+
+    def reconcile(self, key: str) -> Done:
+        """Compare, and note when that was and what was found."""
+        pace = Pace(self._section.scrub_mib_per_s * _MIB, self.control.stopping)
+        with self._engine.in_use(key):
+            found = scrub(self._engine, key, pace)
+        row = self.control.db.must(VolumeSet, key)
+        now = self.control.clock.now_us()
+        fields = {"scrubbed_at": now, "fault": found, "updated_at": now}
+        return Done(ops=[check(row), patch(VolumeSet, key, **fields)])
 
 
 class ReplicaSync(Reconciler):
@@ -215,6 +239,14 @@ class ReplicaSync(Reconciler):
         for layer in left.layers:
             self._engine.site.layers.remove(layer)
         return Done(ops=[check(left), delete(Leftover, left.id)], frees=True)
+
+
+def is_keeper(control: Control, row: VolumeSet) -> bool:
+    """Return whether this node looks after a volume: it uses it, or has the first replica of one that is idle."""
+    if row.head_node:
+        return row.head_node == control.node_id
+    up = {node.id for node in control.db.rows(NodeRow, state="up")}
+    return next((node for node in row.members if node in up), "") == control.node_id
 
 
 def _lacks(row: VolumeSet) -> bool:

@@ -7,6 +7,7 @@ is an overlay on frozen layers of another volume. Layers lie together, for sever
 import contextlib
 import json
 import os
+import stat
 import subprocess
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -17,6 +18,7 @@ from node.sdk import NodeError, NotFound
 _RAW = ".raw"
 _QCOW2 = ".qcow2"
 _IMAGE_S = 600.0
+_FROZEN, _WRITTEN = 0o400, 0o600
 
 
 class LayerError(NodeError):
@@ -36,6 +38,23 @@ class Layers:
     def missing(self, layers: Sequence[str]) -> list[str]:
         """Return those that this node does not have."""
         return [layer for layer in layers if not self.path(layer).exists()]
+
+    def trusted(self, layer: str) -> bool:
+        """Return whether a layer is here with all that the others have in it: see `freeze`."""
+        with contextlib.suppress(OSError):
+            return not self.path(layer).stat().st_mode & stat.S_IWUSR
+        return False
+
+    def freeze(self, layers: Sequence[str]) -> None:
+        """Note that all layers but the last are complete here, and that the last is written.
+
+        For members of a set only. A layer without this mark may be of a replica that was left out before the layer was
+        frozen elsewhere: it is fetched again before anything rests on it.
+        """
+        *below, top = layers
+        for layer in below:
+            self.path(layer).chmod(_FROZEN)
+        self.path(top).chmod(_WRITTEN)
 
     def make(self, layers: Sequence[str], size_bytes: int) -> None:
         """Make the last layer, empty, unless it is there; all below it must be.

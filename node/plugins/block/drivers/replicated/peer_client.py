@@ -1,6 +1,8 @@
 """Asks replicas of other nodes over the data port, and brings frozen layers from there."""
 
+import fcntl
 import os
+from pathlib import Path
 from urllib.parse import quote
 
 import msgspec
@@ -53,6 +55,12 @@ class _Fetch:
     def __call__(self, node_id: str, layer: str, site: ReplicaSite) -> None:
         path = site.layers.path(layer)
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with path.with_suffix(".lock").open("wb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # who asked may have lost patience and ask again
+            if not site.layers.trusted(layer):
+                self._bring(node_id, layer, path)
+
+    def _bring(self, node_id: str, layer: str, path: Path) -> None:
         aside = path.with_suffix(".fetch")
         with (
             self._port.get(node_id, SERVICE + LAYERS.format(layer=quote(layer))) as found,
@@ -66,6 +74,7 @@ class _Fetch:
             file.truncate(file.tell())
             file.flush()
             os.fsync(file.fileno())
+        aside.chmod(0o400)
         aside.rename(path)
 
 

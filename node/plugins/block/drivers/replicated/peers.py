@@ -85,8 +85,9 @@ def _answer(site: ReplicaSite, verb: str, volume_id: str, request: Request, fetc
         case "yield":
             site.yield_to_head(volume_id, request.epoch, request.layers, request.size_bytes)
         case "receive":
-            for layer in site.layers.missing(request.layers[:-1]):
-                fetch(request.source, layer, site)
+            for layer in request.layers[:-1]:
+                if not site.layers.trusted(layer):
+                    fetch(request.source, layer, site)
             port, export = site.receive(
                 volume_id, request.epoch, request.layers, request.size_bytes
             )

@@ -5,6 +5,7 @@ small read in time. A head cannot tell: it holds requests and waits.
 """
 
 import contextlib
+import json
 import logging
 import select
 import socket
@@ -74,13 +75,44 @@ class _Probe:
             found = True
 
 
+class _Ear:
+    """The monitor of a head: it tells, unasked, which of its replicas failed a request."""
+
+    def __init__(self, connected: socket.socket, failed: Dead, dead: Dead) -> None:
+        self.socket = connected
+        self.socket.setblocking(False)
+        self.dead = dead
+        self._failed = failed
+        self._buffer = b""
+
+    def step(self, now: float) -> str:
+        """Listen; return what is wrong with the monitor, "" for nothing."""
+        del now
+        try:
+            while data := self.socket.recv(65536):
+                self._hear(data)
+        except BlockingIOError:
+            return ""
+        except OSError as error:
+            return f"the connection broke: {error}"
+        return "it ended the connection"
+
+    def _hear(self, data: bytes) -> None:
+        *lines, self._buffer = (self._buffer + data).split(b"\n")
+        for line in lines:
+            if b'"QUORUM_REPORT_BAD"' in line:
+                told = json.loads(line).get("data", {})
+                if "error" in told:
+                    self._failed(str(told.get("node-name", "")))
+
+
 class Probes:
     """All probes of this node. Start the thread by the first `watch`."""
 
     def __init__(self, deadline_s: float = 3.0) -> None:
         self._deadline_s = deadline_s
         self._lock = threading.Lock()
-        self._probes: dict[tuple[str, str], _Probe] = {}
+        self._probes: dict[tuple[str, str], _Probe | _Ear] = {}
         self._wake, self._woken = socket.socketpair()
         self._woken.setblocking(False)
         self._stop = threading.Event()
@@ -88,12 +120,19 @@ class Probes:
 
     def watch(self, group: str, name: str, nbd: Nbd, dead: Dead) -> None:
         """Watch the other side of a connection, which is closed when that ends. `name` is unique in its group."""
+        self._add(group, name, _Probe(nbd, dead, self._deadline_s))
+
+    def listen(self, group: str, name: str, monitor: socket.socket, failed: Dead, dead: Dead) -> None:
+        """Listen to a head's monitor; `failed` is called with the name of a block node that failed a request."""
+        self._add(group, name, _Ear(monitor, failed, dead))
+
+    def _add(self, group: str, name: str, probe: "_Probe | _Ear") -> None:
         if self._stop.is_set():
-            nbd.socket.close()
+            probe.socket.close()
             return
         with self._lock:
             old = self._probes.pop((group, name), None)
-            self._probes[group, name] = _Probe(nbd, dead, self._deadline_s)
+            self._probes[group, name] = probe
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="block-probes", daemon=True)
                 self._thread.start()
@@ -140,7 +179,7 @@ class Probes:
                     self._report(key, probe, why)
             self._sleep()
 
-    def _report(self, key: tuple[str, str], probe: _Probe, why: str) -> None:
+    def _report(self, key: tuple[str, str], probe: "_Probe | _Ear", why: str) -> None:
         with self._lock:
             if self._probes.get(key) is not probe:
                 return  # it was forgotten meanwhile, and its socket closed

@@ -28,11 +28,11 @@ class StorageDaemonError(Exception):
 class StorageDaemon:
     """The process of one role (`head`, `replica`) in one directory."""
 
-    def __init__(self, directory: Path, role: str) -> None:
+    def __init__(self, directory: Path, role: str, monitors: Sequence[str] = ("qmp",)) -> None:
         self.directory = directory
         self.role = role
         self.pid_file = directory / f"{role}.pid"
-        self._qmp = directory / f"{role}.qmp"
+        self._monitors = monitors
 
     def pid(self) -> int | None:
         """Return the process that runs, or None."""
@@ -51,13 +51,9 @@ class StorageDaemon:
             StorageDaemonError: it did not start; says what it said.
         """
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._qmp.unlink(missing_ok=True)
         argv = [
             BINARY,
-            "--chardev",
-            f"socket,id=qmp,path={self._qmp.name},server=on,wait=off",
-            "--monitor",
-            "chardev=qmp",
+            *self._monitor_arguments(),
             *arguments,
             "--pidfile",
             str(self.pid_file),
@@ -87,13 +83,21 @@ class StorageDaemon:
         said = log.read_text("utf-8", "replace")[-_LOG_BYTES:].strip()
         raise StorageDaemonError(f"The {self.role} of {self.directory.name} did not start: {said}")
 
-    def qmp(self, timeout_s: float = 5.0) -> Qmp:
-        """Connect to its monitor.
+    def qmp(self, timeout_s: float = 5.0, monitor: str = "qmp") -> Qmp:
+        """Connect to one of its monitors, each of which takes one connection at a time.
 
         Raises:
-            QmpLost: it does not run, or hangs.
+            QmpLost: it does not run, or hangs, or somebody else is connected.
         """
-        return Qmp(self._qmp, timeout_s)
+        return Qmp(self.directory / f"{self.role}.{monitor}", timeout_s)
+
+    def _monitor_arguments(self) -> list[str]:
+        found: list[str] = []
+        for name in self._monitors:
+            (self.directory / f"{self.role}.{name}").unlink(missing_ok=True)
+            found += ["--chardev", f"socket,id={name},path={self.role}.{name},server=on,wait=off"]
+            found += ["--monitor", f"chardev={name}"]
+        return found
 
     def kill(self) -> None:
         """End it at once, and return when none of its threads can write any more.
@@ -119,6 +123,8 @@ class StorageDaemon:
                 if handle >= 0:
                     os.close(handle)
         self.pid_file.unlink(missing_ok=True)
+        for name in self._monitors:
+            (self.directory / f"{self.role}.{name}").unlink(missing_ok=True)
 
     def end(self, patience_s: float = 3.0) -> bool:
         """Let it finish what it accepted and end; one that takes longer is killed. Say whether it ended by itself.

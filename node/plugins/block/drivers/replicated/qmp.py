@@ -83,6 +83,10 @@ class Qmp:
         """End the connection; the process goes on."""
         self._socket.close()
 
+    def detach(self) -> socket.socket:
+        """Give the connection away: to who waits for events only."""
+        return self._socket
+
     def ask(
         self,
         command: str,

@@ -20,6 +20,7 @@ from node.plugins.block.drivers.replicated.qmp import Qmp, QmpError, QmpLost
 from node.plugins.block.drivers.replicated.replica_process import Place, ReplicaProcess
 from node.sdk import Conflict, Frozen, NotFound, Unavailable
 
+_FENCE_S = 3.0
 _LOST = (QmpLost, QmpError, StorageDaemonError)
 
 
@@ -85,10 +86,10 @@ class ReplicaSite:
                 served = self._save(volume_id, msgspec.structs.replace(served, fenced=epoch))
             HeadProcess(self.home(volume_id), self.layers).shut_out(epoch)
             process = ReplicaProcess(self.home(volume_id), self.layers)
-            if process.daemon.pid() is None:
-                return
+            if process.daemon.pid() is None or served.epoch > epoch:
+                return  # nobody is served, or a newer epoch: who asks knows old rows
             try:
-                with process.daemon.qmp() as qmp:
+                with process.daemon.qmp(_FENCE_S) as qmp:
                     process.shut(qmp)
             except _LOST:
                 process.daemon.kill()
@@ -114,6 +115,7 @@ class ReplicaSite:
         """
         with self._locked(volume_id):
             served = self._may_serve(volume_id, epoch, layers)
+            self.layers.freeze(layers)
             process, served = self._running(volume_id, served, layers, size_bytes, epoch)
             name = f"e{epoch}"
             with self._asking(process) as qmp:
@@ -140,6 +142,8 @@ class ReplicaSite:
         """
         with self._locked(volume_id):
             served = self._may_serve(volume_id, epoch, layers)
+            if epoch <= served.epoch:
+                raise Conflict(f"Epoch {epoch} of volume {volume_id} has begun")
             size_bytes = self.layers.size_bytes(layers[-1])
             process, served = self._running(volume_id, served, layers, size_bytes, 0)
             name = f"gap-{epoch}"
@@ -161,6 +165,7 @@ class ReplicaSite:
         """
         with self._locked(volume_id):
             served = self._may_serve(volume_id, epoch, layers)
+            self.layers.freeze(layers)
             ReplicaProcess(self.home(volume_id), self.layers).daemon.kill()
             self.layers.grow(layers[-1], size_bytes)
             self._save(volume_id, msgspec.structs.replace(served, epoch=epoch, pid=0))
@@ -192,7 +197,7 @@ class ReplicaSite:
             served = self.served(volume_id)
             if epoch <= max(served.fenced, served.epoch):
                 raise Conflict(f"The replica of volume {volume_id} is not one to be filled")
-            HeadProcess(self.home(volume_id), self.layers).daemon.kill()
+            HeadProcess(self.home(volume_id), self.layers).give_file()
             ReplicaProcess(self.home(volume_id), self.layers).daemon.kill()
             self.layers.remove(layers[-1])
             self.layers.make(layers, size_bytes)
@@ -260,10 +265,9 @@ class ReplicaSite:
 
     def _may_serve(self, volume_id: str, epoch: int, layers: Sequence[str]) -> Served:
         served = self.served(volume_id)
-        if epoch <= served.fenced:
-            raise Conflict(
-                f"Epoch {epoch} of volume {volume_id} is over: {served.fenced} is fenced"
-            )
+        if epoch <= served.fenced or epoch < served.epoch:
+            over = max(served.fenced, served.epoch - 1)
+            raise Conflict(f"Epoch {epoch} of volume {volume_id} is over, as is {over}")
         if lost := self.layers.missing(layers):
             raise NotFound(f"Layer {lost[0]} of volume {volume_id} is not on this node")
         return served
@@ -276,7 +280,7 @@ class ReplicaSite:
         pid = process.daemon.pid()
         if pid is not None and pid == served.pid and served.layers == tuple(layers):
             return process, served
-        HeadProcess(self.home(volume_id), self.layers).daemon.kill()  # it may hold the file
+        HeadProcess(self.home(volume_id), self.layers).give_file()
         process.daemon.kill()
         if self.layers.size_bytes(layers[-1]) < size_bytes:
             self.layers.grow(layers[-1], size_bytes)

@@ -17,7 +17,7 @@ from node.plugins.block.drivers.replicated.copying import (
     dirty_parts,
 )
 from node.plugins.block.drivers.replicated.engine import Engine
-from node.plugins.block.drivers.replicated.head_process import EXPORT, TOP
+from node.plugins.block.drivers.replicated.head_process import COPIES, EXPORT, TOP
 from node.plugins.block.drivers.replicated.nbd import ALLOCATION, Nbd, NbdError
 from node.plugins.block.drivers.replicated.peers import Request
 from node.plugins.block.drivers.replicated.qmp import Qmp, QmpError, QmpLost
@@ -50,7 +50,7 @@ def resync(engine: Engine, volume_id: str, target: str, pace: Pace) -> None:
         answer = engine.peers.ask(target, "receive", volume_id, request)
         with (
             engine.dial(target, answer, ()) as replica,
-            engine.head(volume_id).daemon.qmp() as qmp,
+            engine.head(volume_id).daemon.qmp(monitor=COPIES) as qmp,
         ):
             passes = _Passes(engine, volume_id, qmp, "limited" if row.limits else TOP)
             copied = passes.first(replica, pace)

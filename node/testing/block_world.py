@@ -5,13 +5,14 @@ Replicas are reached over TLS with certificates of one cluster, as in a real one
 """
 
 import datetime as dt
+import subprocess
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 from node.clock import SystemClock
-from node.cluster.authority import pem
+from node.cluster.authority import load_key, pem
 from node.cluster.trust import Trust
 from node.config import Config, NodeSection
 from node.control.placement import NodeRow
@@ -31,6 +32,7 @@ from node.state.machine import Changes, Machine
 from node.state.reader import Reader, Readers
 from node.state.row import Row
 from node.state.txn import (
+    AnyOp,
     Applied,
     Define,
     Outcome,
@@ -52,7 +54,15 @@ MIB = 1 << 20
 class World:
     """The cloud. Close it."""
 
-    def __init__(self, place: Path, count: int, *, replicas: int = 3, tls: bool = True) -> None:
+    def __init__(
+        self,
+        place: Path,
+        count: int,
+        *,
+        replicas: int = 3,
+        tls: bool = True,
+        replace_after_s: int = 900,
+    ) -> None:
         self.place = place
         self.clock = SystemClock()
         self.cut: set[frozenset[str]] = set()
@@ -60,11 +70,13 @@ class World:
         self.minority: set[str] = set()
         """Nodes that cannot commit."""
         self._lock = threading.Lock()
+        self._closed = False
         self.nodes: dict[str, Node] = {}
         self.machine = Machine(place / "state.db", self._changed)
         self.readers = Readers(place / "state.db")
         self.ids = RandomIds()
-        for row_type in (NodeRow, *ROW_TYPES):
+        types: list[type[Row]] = [NodeRow, *ROW_TYPES]
+        for row_type in types:
             self.commit(Define(row_type.__table__))
         names = [f"n{number}" for number in range(count)]
         if tls:
@@ -72,18 +84,22 @@ class World:
         for name in names:
             row = NodeRow(id=name, name=name, address="127.0.0.1", disk_gib=100)
             self.commit(insert(row))
-            self.nodes[name] = Node(self, name, BlockSection(driver="replicated", replicas=replicas))
+            section = BlockSection(replicas=replicas, replace_after_s=replace_after_s)
+            self.nodes[name] = Node(self, name, section)
         for node in self.nodes.values():
             node.runtime.start()
 
     @property
     def db(self) -> Reader:
+        """Return the calling thread's reader."""
         return self.readers.reader()
 
-    def commit(self, *ops: object) -> Outcome:
-        return self.propose(Txn(request_id=self.ids.uuid(), ops=tuple(ops)))  # type: ignore[arg-type]
+    def commit(self, *ops: AnyOp) -> Outcome:
+        """Apply operations as one transaction."""
+        return self.propose(Txn(request_id=self.ids.uuid(), ops=ops))
 
     def propose(self, txn: Txn) -> Outcome:
+        """Apply a transaction."""
         with self._lock:
             index = self.machine.applied_index + 1
             return decode_outcome(self.machine.apply(index, encode_entry([encode_txn(txn)]))[0])
@@ -94,20 +110,31 @@ class World:
         assert isinstance(done, Applied)
 
     def set_of(self, volume_id: str) -> VolumeSet:
+        """Return the set of a volume."""
         return self.db.must(VolumeSet, volume_id)
 
     def volume(self, owner: str = "n0", size_gib: int = 1) -> Volume:
+        """Make a volume."""
         row = Volume(id=self.ids.uuid(), node_id=owner, size_gib=size_gib, want="present")
         self.nodes[owner].driver.create(row)
         return row
 
     def wait(self, what: str, holds: Callable[[], bool], timeout_s: float = 30.0) -> None:
+        """Wait until something holds.
+
+        Raises:
+            AssertionError: it does not.
+        """
         deadline = time.monotonic() + timeout_s
         while not holds():
             assert time.monotonic() < deadline, f"in vain: {what}"
             time.sleep(0.02)
 
     def close(self) -> None:
+        """End all processes. Harmless when repeated."""
+        if self._closed:
+            return
+        self._closed = True
         for node in self.nodes.values():
             node.runtime.stop()
             node.driver.teardown()
@@ -131,6 +158,7 @@ class Node:
         self.begin()
 
     def begin(self) -> None:
+        """Make the daemon's half of the node."""
         host = PluginHost()
         host.add(_Rows())
         self.control = NodeControl(
@@ -160,6 +188,7 @@ class Node:
         return ReplicaSite(state / "block", place_of(own, state))
 
     def _propose(self, txn: bytes, timeout_s: float) -> bytes:
+        del timeout_s
         if self.name in self.world.minority:
             raise Unavailable("There is no majority")
         return encode_outcome(self.world.propose(decode_txn(txn)))
@@ -179,11 +208,14 @@ class Peers:
         self._own = own
 
     def ask(self, node_id: str, verb: str, volume_id: str, request: Request) -> Answer:
+        """Ask a node's site."""
         self._reach(node_id)
         site = self._world.nodes[node_id].site
         return answer(site, verb, volume_id, request, self._fetch)
 
     def address(self, node_id: str) -> str:
+        """Return loopback."""
+        del node_id
         return "127.0.0.1"
 
     def _reach(self, node_id: str) -> None:
@@ -192,9 +224,12 @@ class Peers:
 
     def _fetch(self, node_id: str, layer: str, site: ReplicaSite) -> None:
         self._reach(node_id)
-        data = self._world.nodes[node_id].site.layers.path(layer).read_bytes()
-        site.layers.directory.mkdir(parents=True, exist_ok=True)
-        site.layers.path(layer).write_bytes(data)
+        source = self._world.nodes[node_id].site.layers.path(layer)
+        target = site.layers.path(layer)
+        aside = target.with_suffix(".fetch")
+        subprocess.run(["cp", "--sparse=always", source, aside], check=True)
+        aside.chmod(0o400)
+        aside.rename(target)
 
 
 def certify(place: Path, names: list[str], clock: SystemClock) -> None:
@@ -204,6 +239,6 @@ def certify(place: Path, names: list[str], clock: SystemClock) -> None:
     authority = trusts[first].found("cluster")
     trusts[first].keep(authority, [first])
     for name in others:
-        key = trusts[name]._key.public_key()
+        key = load_key((place / name / "tls" / "node.key").read_bytes()).public_key()
         made = authority.issue_node(name, key, dt.datetime.now(dt.UTC))
         trusts[name].join(authority.certificate_pem, pem(made))
