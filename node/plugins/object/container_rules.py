@@ -6,6 +6,7 @@ row goes after it; whoever dies between the two leaves a row that the next DELET
 
 from collections.abc import Callable, Mapping, Sequence
 
+from node.plugins.object import hidden_containers
 from node.plugins.object.store.open import store_of
 from node.plugins.object.tables import Container, StoragePolicy
 from node.sdk import (
@@ -119,12 +120,16 @@ def change(ctx: Context, id: str, edit: Callable[[Container], Container]) -> Con
     return ctx.transact(plan)
 
 
-def remove(ctx: Context, container: Container) -> None:
-    """Delete an empty container.
+def remove(
+    ctx: Context, container: Container, *, also: Callable[[], Sequence[AnyOp]] = lambda: ()
+) -> None:
+    """Delete an empty container, with what is kept for it besides objects. `also` gives more operations.
 
     Raises:
         Conflict: 409, there are objects, or versions of them, in it.
     """
-    if not store_of(ctx).close(container.id):
+    store = store_of(ctx)
+    if not store.close(container.id):
         raise Conflict("There was a conflict when trying to complete your request.")
-    ctx.transact(lambda: ([delete(Container, container.id)], None), frees=True)
+    hidden_containers.drop_all(store, container.id)
+    ctx.transact(lambda: ([*also(), delete(Container, container.id)], None), frees=True)

@@ -176,13 +176,13 @@ def test_unknown_keys_and_wrong_secrets_are_refused(wire: Wire, s3: Any) -> None
 def test_a_request_of_another_hour_is_refused(cloud: Cloud, wire: Wire, way: str) -> None:
     made = client(wire, "AK1", signature_version=way)
     made.list_buckets()
-    cloud.clock.advance(14 * 60)
+    cloud.clock.advance(12 * 60)
     made.list_buckets()
-    cloud.clock.advance(2 * 60)
+    cloud.clock.advance(10 * 60)
     with refused("RequestTimeTooSkewed", 403) as answer:
         made.list_buckets()
     assert answer["Error"]["MaxAllowedSkewMilliseconds"] == "900000"
-    cloud.clock.advance(-32 * 60)
+    cloud.clock.advance(-44 * 60)
     with refused("RequestTimeTooSkewed", 403):
         made.list_buckets()
 
@@ -196,12 +196,12 @@ def test_a_presigned_url_ends(cloud: Cloud, wire: Wire, way: str) -> None:
     assert wire.send("GET", url).content == b"x"
     assert wire.send("PUT", url, {}, b"y").status_code == 403
     assert wire.send("GET", url.replace("/k?", "/other?")).status_code == 403
-    cloud.clock.advance(61)
+    cloud.clock.advance(600)  # botocore's clock goes on meanwhile
     answer = wire.send("GET", url)
     assert (answer.status_code, "<Code>AccessDenied</Code>" in answer.text) == (403, True)
     assert "Request has expired" in answer.text
     if way == "s3v4":
-        cloud.clock.advance(-3600)
+        cloud.clock.advance(-7200)
         assert "not valid yet" in wire.send("GET", url).text
 
 

@@ -6,7 +6,7 @@ Source: https://docs.aws.amazon.com/AmazonS3/latest/API/API_Operations_Amazon_Si
 from collections.abc import Sequence
 
 from node.plugins.object import container_rules
-from node.plugins.object.s3 import acl_rules, bucket_rules, cors_rules, uploads
+from node.plugins.object.s3 import acl_rules, bucket_rules, cors_rules
 from node.plugins.object.s3.access import allows
 from node.plugins.object.s3.call import MAX_BODY_BYTES, Call
 from node.plugins.object.s3.faults import S3Error
@@ -14,7 +14,7 @@ from node.plugins.object.s3.section import S3Section
 from node.plugins.object.s3.xml_input import parse
 from node.plugins.object.s3.xml_text import document, xml_time
 from node.plugins.object.tables import Container
-from node.sdk import AnyOp, Conflict, NodeSection, Reply, delete
+from node.sdk import AnyOp, Conflict, NodeSection, Reply
 
 OWNERSHIP = ("BucketOwnerEnforced", "BucketOwnerPreferred", "ObjectWriter")
 _MAX_PAGE = 10_000
@@ -147,14 +147,12 @@ def head_bucket(call: Call) -> Reply:
 def delete_bucket(call: Call) -> Reply:
     """Delete an empty bucket; uploads in progress go with it."""
     bucket = call.bucket
-    if not call.store.close(bucket.id):
-        raise S3Error("BucketNotEmpty", BucketName=bucket.name)
-    uploads.drop_all(call.store, bucket.id)
-    ops = [*bucket_rules.release_ops(call.ctx.db, bucket), delete(Container, bucket.id)]
     try:
-        call.ctx.transact(lambda: (ops, None), frees=True)
+        container_rules.remove(
+            call.ctx, bucket, also=lambda: bucket_rules.release_ops(call.ctx.db, bucket)
+        )
     except Conflict as error:
-        raise S3Error("OperationAborted", error.message) from error
+        raise S3Error("BucketNotEmpty", BucketName=bucket.name) from error
     return Reply(status=204)
 
 

@@ -91,18 +91,3 @@ def release_ops(db: Reader, container: Container) -> Sequence[AnyOp]:
     if claim is None or claim.container_id != container.id:
         return []
     return [delete(BucketName, claim.id)]
-
-
-def uploads_id(container_id: str) -> str:
-    """Return the id of the hidden container of a bucket's uploads in progress."""
-    return f"{container_id}-uploads"
-
-
-def parts_id(container_id: str) -> str:
-    """Return the id of the hidden container of the parts of those uploads."""
-    return f"{container_id}-parts"
-
-
-def events_id(container_id: str) -> str:
-    """Return the id of the hidden container of events to be delivered."""
-    return f"{container_id}-events"

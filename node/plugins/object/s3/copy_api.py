@@ -6,10 +6,14 @@ it, and whoever has none learns nothing of it, not even whether it is there.
 Source: https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html
 """
 
+from collections.abc import Iterable
 from hashlib import md5
 from typing import Any
 from urllib.parse import parse_qsl, unquote
 
+import msgspec
+
+from node.plugins.object.hidden_containers import parts_id
 from node.plugins.object.s3 import (
     access,
     checksums,
@@ -18,10 +22,12 @@ from node.plugins.object.s3 import (
     events,
     lock_rules,
     range_rules,
+    room_rules,
+    swift_content,
     tag_rules,
     uploads,
 )
-from node.plugins.object.s3.bucket_rules import find_bucket, parts_id
+from node.plugins.object.s3.bucket_rules import find_bucket
 from node.plugins.object.s3.call import Call
 from node.plugins.object.s3.faults import S3Error
 from node.plugins.object.s3.object_read_api import part_number, read
@@ -36,7 +42,7 @@ from node.plugins.object.s3.object_rules import (
 )
 from node.plugins.object.s3.object_write_api import acl_entries, committed, versioned
 from node.plugins.object.s3.xml_text import document, xml_time
-from node.plugins.object.store.contract import Entry, Facts
+from node.plugins.object.store.contract import Entry, Facts, Writer
 from node.plugins.object.tables import Container
 from node.sdk import Reply
 
@@ -70,10 +76,18 @@ class Source:
         if found is None:
             raise S3Error("NoSuchBucket", BucketName=self.bucket_name)
         self.bucket: Container = found
-        self.entry = self._found(call)
+        self.entry, self._foreign = swift_content.shown(call.ctx, found, self._found(call))
         self.key_of_customer = encryption.check_read(
             call.headers, self.entry.sys, "x-amz-copy-source-"
         )
+
+    def blocks(self, call: Call, offset: int, length: int) -> Iterable[bytes]:
+        """Return bytes of it."""
+        if not length:
+            return ()
+        if self._foreign is not None:
+            return self._foreign(offset, length)
+        return read(call, self.entry, self.key_of_customer, offset, length)
 
     def _found(self, call: Call) -> Entry:
         action = "s3:GetObject" if self.version is None else "s3:GetObjectVersion"
@@ -184,39 +198,36 @@ def _wish(call: Call, source: Source) -> tuple[Facts, encryption.CustomerKey | N
 
 def _poured(call: Call, source: Source, facts: Facts, key: encryption.CustomerKey | None) -> Entry:
     """Write the bytes of the source as the call's object."""
-    import msgspec
-
     entry, bucket = source.entry, call.bucket
     held = condition_headers.write_condition(call.headers)
     kept = checksum_of(entry.sys)
     asked = call.header("x-amz-checksum-algorithm")
     algorithm = checksums.algorithm_of(asked) if asked else kept[0] if kept else ""
-    cipher, sys = _cipher(key)
-    with call.store.writer(
-        bucket.id, call.key, policy=bucket.policy, size_bytes=entry.size_bytes
-    ) as writer:
-        running, extra = md5(usedforsecurity=False), checksums.new(algorithm) if algorithm else None
-        for block in (
-            read(call, entry, source.key_of_customer, 0, entry.size_bytes)
-            if entry.size_bytes
-            else ()
-        ):
-            if extra is not None:
-                extra.update(block)
-            data = cipher.update(block) if cipher else block
-            running.update(data)
-            writer.write(data)
-        if extra is not None:
-            sys |= checksum_text(algorithm, checksums.text_of(extra.digest()))
-        done = msgspec.structs.replace(facts, etag=running.hexdigest(), sys={**facts.sys, **sys})
+    size = entry.size_bytes
+    room_rules.hold(call, size)
+    with call.store.writer(bucket.id, call.key, policy=bucket.policy, size_bytes=size) as writer:
+        etag, sys = _copied(source.blocks(call, 0, size), writer, key, algorithm)
+        done = msgspec.structs.replace(facts, etag=etag, sys={**facts.sys, **sys})
         return committed(call, lambda: writer.commit(done, held, version=versioned(bucket)), held)
 
 
-def _cipher(key: encryption.CustomerKey | None) -> tuple[encryption.Cipher | None, dict[str, str]]:
-    if key is None:
-        return None, {}
-    nonce = encryption.new_nonce()
-    return encryption.Cipher(key, nonce), {"s3-ssec-nonce": nonce}
+def _copied(
+    blocks: Iterable[bytes], writer: Writer, key: encryption.CustomerKey | None, algorithm: str
+) -> tuple[str, dict[str, str]]:
+    """Write blocks; return the ETag, and what of `sys` opens them again and keeps their checksum."""
+    nonce = encryption.new_nonce() if key is not None else ""
+    cipher = encryption.Cipher(key, nonce) if key is not None else None
+    running, extra = md5(usedforsecurity=False), checksums.new(algorithm) if algorithm else None
+    for block in blocks:
+        if extra is not None:
+            extra.update(block)
+        data = cipher.update(block) if cipher else block
+        running.update(data)
+        writer.write(data)
+    sys = {"s3-ssec-nonce": nonce} if nonce else {}
+    if extra is not None:
+        sys |= checksum_text(algorithm, checksums.text_of(extra.digest()))
+    return running.hexdigest(), sys
 
 
 def upload_part_copy(call: Call) -> Reply:
@@ -236,20 +247,12 @@ def upload_part_copy(call: Call) -> Reply:
             "InvalidRequest",
             "The specified copy source is larger than the maximum allowable size for a copy source.",
         )
+    room_rules.hold_part(call, length)
     algorithm = upload.sys.get("s3-want", "").partition(":")[0]
-    cipher, sys = _cipher(key)
     hidden, name = parts_id(call.bucket.id), uploads.part_name(upload_id, number)
     with call.store.writer(hidden, name, policy=call.bucket.policy, size_bytes=length) as writer:
-        running, extra = md5(usedforsecurity=False), checksums.new(algorithm) if algorithm else None
-        for block in read(call, entry, source.key_of_customer, first, length) if length else ():
-            if extra is not None:
-                extra.update(block)
-            data = cipher.update(block) if cipher else block
-            running.update(data)
-            writer.write(data)
-        if extra is not None:
-            sys |= checksum_text(algorithm, checksums.text_of(extra.digest()))
-        made = writer.commit(Facts(etag=running.hexdigest(), sys=sys))
+        etag, sys = _copied(source.blocks(call, first, length), writer, key, algorithm)
+        made = writer.commit(Facts(etag=etag, sys=sys))
     if call.store.head(upload.container_id, upload.name) is None:
         call.store.delete(made.container_id, made.name)
         raise S3Error("NoSuchUpload", UploadId=upload_id)

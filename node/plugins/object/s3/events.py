@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from node.plugins.object.hidden_containers import events_id
 from node.plugins.object.s3 import notification_rules
-from node.plugins.object.s3.bucket_rules import events_id
 from node.plugins.object.s3.faults import host_id
 from node.plugins.object.s3.notification_rules import Target
 from node.plugins.object.s3.xml_text import xml_time

@@ -6,7 +6,7 @@ Source: https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
 from collections.abc import Mapping
 
 from node.plugins.object.s3.xml_text import DECLARATION, escape
-from node.sdk import Context, NodeError, Reply
+from node.sdk import ClientGone, Context, NodeError, OverQuota, Reply
 
 _STATUS: Mapping[int, str] = {
     400: (
@@ -163,6 +163,8 @@ def host_id(ctx: Context) -> str:
 def _code_of(error: NodeError) -> str:
     if isinstance(error, S3Error):
         return error.code
-    if type(error).__name__ == "ClientGone":
+    if isinstance(error, ClientGone):
         return "IncompleteBody"
+    if isinstance(error, OverQuota):
+        return "QuotaExceeded"
     return _FOREIGN.get(error.status, "InternalError")

@@ -38,6 +38,8 @@ class LifecycleSync(Reconciler):
     def __init__(self, control: Control, store: Callable[[], Store]) -> None:
         super().__init__(control)
         self._store = store
+        self._walked: dict[str, tuple[str, float]] = {}
+        """By which rules a bucket was walked last, and when: other changes of its row are no reason to do it again."""
 
     def keys(self) -> Iterable[str]:
         """Return the buckets that have rules."""
@@ -58,9 +60,14 @@ class LifecycleSync(Reconciler):
             or not is_mine(self.control.db, self.control.node_id, key)
         ):
             return Done()
-        rules = lifecycle_rules.loaded(bucket.sys.get("s3-lifecycle", ""))
+        text = bucket.sys.get("s3-lifecycle", "")
+        rules, now_s = lifecycle_rules.loaded(text), self.control.clock.monotonic_s()
+        last_text, last_s = self._walked.get(key, ("", 0.0))
+        if last_text == text and now_s - last_s < _EVERY_S:
+            return Done(again_s=_EVERY_S - (now_s - last_s))
         if rules:
             self._walk(bucket, rules)
+        self._walked[key] = (text, now_s)
         return Done(again_s=_EVERY_S)
 
     def _walk(self, bucket: Container, rules: tuple[LifecycleRule, ...]) -> None:

@@ -14,6 +14,7 @@ from node.plugins.object.s3.faults import S3Error
 from node.plugins.object.s3.object_rules import checksum_of, url_encoded
 from node.plugins.object.s3.xml_text import Tree, document, xml_time
 from node.plugins.object.store.contract import Entry, Listing, Query
+from node.plugins.object.swift import object_view
 from node.sdk import Reply
 
 MAX_KEYS = 1000
@@ -83,10 +84,10 @@ def _contents(call: Call, item: Entry, encode: _Encode, *, with_owner: bool) -> 
     return [
         ("Key", encode(item.name)),
         ("LastModified", xml_time(item.modified_at)),
-        ("ETag", f'"{item.etag}"'),
+        ("ETag", f'"{item.sys.get(object_view.SLO, item.etag)}"'),
         ("ChecksumAlgorithm", checksum[0].upper() if checksum else None),
         ("ChecksumType", checksum[2] if checksum else None),
-        ("Size", item.size_bytes),
+        ("Size", object_view.listed_size(item)),
         ("Owner", owner(call, acl_rules.owner_of(item.sys, call.bucket)) if with_owner else None),
         ("StorageClass", item.sys.get("s3-class", "STANDARD")),
     ]

@@ -8,11 +8,14 @@ Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-lock.html
 
 from collections.abc import Mapping
 
+from node.plugins.object.retention_rules import has_lock, is_locked
 from node.plugins.object.s3.faults import S3Error
 from node.plugins.object.s3.xml_input import Element
 from node.plugins.object.s3.xml_text import xml_time
 from node.plugins.object.tables import Container
 from node.sdk import Frozen, parse_iso
+
+__all__ = ["has_lock", "is_locked"]
 
 MODES = ("GOVERNANCE", "COMPLIANCE")
 _DAY_US = 86_400 * 1_000_000
@@ -30,11 +33,6 @@ class Default(Frozen):
         """Return when the retention of an object that is made now ends."""
         days = self.count * (365 if self.unit == "Years" else 1)
         return xml_time(now_us + days * _DAY_US)
-
-
-def has_lock(container: Container) -> bool:
-    """Return whether a bucket can lock objects."""
-    return bool(container.sys.get("s3-lock"))
 
 
 def default_of(container: Container) -> Default | None:
@@ -136,16 +134,6 @@ def of_upload(headers: Mapping[str, str], container: Container, now_us: int) -> 
             )
         found["s3-hold"] = hold
     return found
-
-
-def is_locked(sys: Mapping[str, str], now_us: int, *, bypass: bool = False) -> bool:
-    """Return whether a version may not be deleted. `bypass`: the caller may override governance."""
-    if sys.get("s3-hold") == "ON":
-        return True
-    mode = sys.get("s3-lock-mode", "")
-    if not mode or parse_iso(sys.get("s3-lock-until", "1970-01-01")) <= now_us:
-        return False
-    return mode == "COMPLIANCE" or not bypass
 
 
 def check_change(

@@ -9,10 +9,10 @@ Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/mpuoverview.html
 from hashlib import md5
 from typing import Any
 
-from node.plugins.object.s3 import access, checksums, encryption, events, uploads
-from node.plugins.object.s3.bucket_rules import parts_id, uploads_id
+from node.plugins.object.hidden_containers import parts_id, uploads_id
+from node.plugins.object.s3 import access, checksums, encryption, events, room_rules, uploads
 from node.plugins.object.s3.call import MAX_BODY_BYTES, Call
-from node.plugins.object.s3.complete_rules import Completion, Named, check_parts, named_parts
+from node.plugins.object.s3.complete_rules import Completion, check_parts, named_parts
 from node.plugins.object.s3.condition_headers import write_condition
 from node.plugins.object.s3.faults import S3Error
 from node.plugins.object.s3.object_read_api import part_number
@@ -100,6 +100,7 @@ def upload_part(call: Call) -> Reply:
     upload = uploads.find(call.store, call.bucket.id, call.key, call.param("uploadId"))
     key = encryption.check_read(call.headers, upload.sys)
     algorithm = upload.sys.get("s3-want", "").partition(":")[0]
+    room_rules.hold_part(call, size)
     given, _value = checksums.expected(call.headers)
     if algorithm and given and given != algorithm:
         raise S3Error(
@@ -148,15 +149,13 @@ def complete_upload(call: Call) -> Reply:
         return _completed(call, done)
     there = dict(uploads.parts(call.store, call.bucket.id, upload_id))
     completion = check_parts(named, there, upload.sys.get("s3-want", ""), call.headers)
-    entry = _composed(call, upload, upload_id, named, completion)
+    entry = _composed(call, upload, upload_id, completion)
     uploads.drop(call.store, call.bucket.id, call.key, upload_id)
     events.record(call, "s3:ObjectCreated:CompleteMultipartUpload", entry)
     return _completed(call, entry)
 
 
-def _composed(
-    call: Call, upload: Entry, upload_id: str, named: list[Named], completion: Completion
-) -> Entry:
+def _composed(call: Call, upload: Entry, upload_id: str, completion: Completion) -> Entry:
     bucket = call.bucket
     parts = completion.parts
     digest = md5(b"".join(bytes.fromhex(p.etag) for p in parts), usedforsecurity=False)
@@ -172,7 +171,7 @@ def _composed(
         sys=sys,
     )
     held = write_condition(call.headers)
-    del named
+    room_rules.hold(call, sum(part.size_bytes for part in parts))
 
     def commit() -> Entry:
         try:

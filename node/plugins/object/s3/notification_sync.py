@@ -6,8 +6,8 @@ An event that cannot be delivered holds back those behind it to the same place, 
 import logging
 from collections.abc import Callable, Iterable
 
+from node.plugins.object.hidden_containers import events_id
 from node.plugins.object.s3 import webhook
-from node.plugins.object.s3.bucket_rules import events_id
 from node.plugins.object.s3.lifecycle_sync import is_mine
 from node.plugins.object.s3.section import S3Section
 from node.plugins.object.store.contract import Entry, Query, Store
@@ -16,7 +16,7 @@ from node.sdk import Control, Done, Reconciler, Row
 
 log = logging.getLogger("hedgerow.s3")
 
-_LOOK_S = 2.0
+_LOOK_S, _BUSY_S, _RETRY_S = 5.0, 0.5, 20.0
 _PAGE = 200
 _KEEP_US = 24 * 3600 * 1_000_000
 
@@ -26,7 +26,7 @@ class NotificationSync(Reconciler):
 
     name = "s3-notification"
     watches = (Container,)
-    resync_s = 60.0
+    resync_s = 600.0
     workers = 2
 
     def __init__(self, control: Control, store: Callable[[], Store]) -> None:
@@ -50,11 +50,11 @@ class NotificationSync(Reconciler):
             return Done()
         if not is_mine(self.control.db, self.control.node_id, key):
             return Done(again_s=60.0)
-        stuck = self._deliver(bucket)
-        return Done(again_s=10 * _LOOK_S if stuck else _LOOK_S)
+        found, stuck = self._deliver(bucket)
+        return Done(again_s=_RETRY_S if stuck else _BUSY_S if found else _LOOK_S)
 
-    def _deliver(self, bucket: Container) -> bool:
-        """Deliver a page of events; return whether some place does not take its."""
+    def _deliver(self, bucket: Container) -> tuple[bool, bool]:
+        """Deliver a page of events; return whether there were any, and whether some place does not take its."""
         store = self._store()
         section = self.control.config.section(S3Section)
         stuck: set[str] = set()
@@ -77,4 +77,4 @@ class NotificationSync(Reconciler):
             old = entry.modified_at + _KEEP_US <= self.control.clock.now_us()
             if url not in stuck or old:
                 store.delete(entry.container_id, entry.name)
-        return bool(stuck)
+        return bool(page.items), bool(stuck)

@@ -12,6 +12,7 @@ from node.plugins.object.s3 import (
     encryption,
     lifecycle_rules,
     range_rules,
+    swift_content,
 )
 from node.plugins.object.s3.call import Call
 from node.plugins.object.s3.faults import S3Error
@@ -81,17 +82,17 @@ def missing(call: Call, action: str, version: str | None) -> NoReturn:
 
 def get_object(call: Call) -> Reply:
     """Return an object, or a range or a part of it."""
-    entry = find(call, "s3:GetObject", "s3:GetObjectVersion")
+    found = find(call, "s3:GetObject", "s3:GetObjectVersion")
+    entry, foreign = swift_content.shown(call.ctx, call.bucket, found)
     key = encryption.check_read(call.headers, entry.sys)
     condition_headers.check_read(call.headers, entry)
-    headers, span, part = _head(call, entry)
+    headers, span = _head(call, entry)
     offset, length = (span.first, span.length) if span else (0, entry.size_bytes)
-    del part
     kind = headers.pop("Content-Type", entry.content_type)
     status = 206 if span else 200
-    if length == 0 or not entry.data:
+    if length == 0 or (foreign is None and not entry.data):
         return Reply(body=b"", status=status, headers=headers, content_type=kind)
-    if key is None and (local := call.store.local_file(entry)) is not None:
+    if key is None and foreign is None and (local := call.store.local_file(entry)) is not None:
         path, start = local
         return Reply(
             file=(str(path), start + offset, length),
@@ -99,7 +100,7 @@ def get_object(call: Call) -> Reply:
             headers=headers,
             content_type=kind,
         )
-    blocks = read(call, entry, key, offset, length)
+    blocks = foreign(offset, length) if foreign else read(call, entry, key, offset, length)
     if length <= _WHOLE_BYTES:
         return Reply(body=b"".join(blocks), status=status, headers=headers, content_type=kind)
     return Reply(
@@ -128,10 +129,11 @@ def read(
 
 def head_object(call: Call) -> Reply:
     """Return what `get_object` would, without the bytes."""
-    entry = find(call, "s3:GetObject", "s3:GetObjectVersion")
+    found = find(call, "s3:GetObject", "s3:GetObjectVersion")
+    entry, _foreign = swift_content.shown(call.ctx, call.bucket, found)
     encryption.check_read(call.headers, entry.sys)
     condition_headers.check_read(call.headers, entry)
-    headers, span, _part = _head(call, entry)
+    headers, span = _head(call, entry)
     kind = headers.pop("Content-Type", entry.content_type)
     length = span.length if span else entry.size_bytes
     return Reply(
@@ -143,7 +145,7 @@ def head_object(call: Call) -> Reply:
     )
 
 
-def _head(call: Call, entry: Entry) -> tuple[dict[str, str], Span | None, int]:
+def _head(call: Call, entry: Entry) -> tuple[dict[str, str], Span | None]:
     """Return the headers of an answer, and the range that it is about."""
     headers = entry_headers(entry)
     if call.bucket.versioning:
@@ -153,14 +155,12 @@ def _head(call: Call, entry: Entry) -> tuple[dict[str, str], Span | None, int]:
     part = call.param("partNumber")
     asked = call.header("range")
     span = None
-    number = 0
     if part:
         if asked:
             raise S3Error(
                 "InvalidRequest", "Cannot specify both Range header and partNumber query parameter"
             )
-        number = part_number(part)
-        span, count = _part_span(entry, number)
+        span, count = _part_span(entry, part_number(part))
         if count:
             headers["x-amz-mp-parts-count"] = str(count)
     elif asked:
@@ -171,7 +171,7 @@ def _head(call: Call, entry: Entry) -> tuple[dict[str, str], Span | None, int]:
         headers |= checksum_headers(entry.sys)
     if call.ctx.params:
         headers |= _overridden(call)
-    return headers, span, number
+    return headers, span
 
 
 def _overridden(call: Call) -> dict[str, str]:

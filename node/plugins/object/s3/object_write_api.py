@@ -13,6 +13,7 @@ from node.plugins.object.s3 import (
     events,
     lifecycle_rules,
     lock_rules,
+    room_rules,
     tag_rules,
 )
 from node.plugins.object.s3.body import Body, Verified
@@ -138,10 +139,13 @@ def store(
     held = write_condition(call.headers) if condition is None else condition
     bucket = call.bucket
     _hold_early(call, held)
+    left = room_rules.hold(call, size)
     with call.store.writer(bucket.id, call.key, policy=bucket.policy, size_bytes=size) as writer:
         found, etag, more = poured(body or call.body, writer, wish.key)
         if found.size > MAX_PUT_BYTES:
             raise S3Error("EntityTooLarge", ProposedSize=found.size, MaxSizeAllowed=MAX_PUT_BYTES)
+        if left is not None and found.size > left:
+            raise room_rules.over()
         sys = {**wish.sys, **more, **checksum_text(found.algorithm, found.checksum)}
         facts = Facts(etag=etag, content_type=wish.content_type, meta=wish.meta, sys=sys)
         return committed(call, lambda: writer.commit(facts, held, version=versioned(bucket)), held)

@@ -11,7 +11,7 @@ not know it cannot guess it, and it holds only in its own bucket and for its own
 import re
 from collections.abc import Iterator
 
-from node.plugins.object.s3.bucket_rules import events_id, parts_id, uploads_id
+from node.plugins.object.hidden_containers import parts_id, uploads_id
 from node.plugins.object.s3.faults import S3Error
 from node.plugins.object.store.contract import Entry, Query, Store
 
@@ -77,18 +77,6 @@ def drop(store: Store, bucket_id: str, key: str, upload_id: str) -> None:
     store.delete(uploads_id(bucket_id), upload_name(key, upload_id))
     for _number, part in list(parts(store, bucket_id, upload_id)):
         store.delete(part.container_id, part.name)
-
-
-def drop_all(store: Store, bucket_id: str) -> None:
-    """Forget all that a deleted bucket has besides its objects, and close what held it."""
-    for hidden in (uploads_id(bucket_id), parts_id(bucket_id), events_id(bucket_id)):
-        while not store.close(hidden):
-            page = store.list(hidden, Query(limit=_PAGE))
-            for item in page.items:
-                if isinstance(item, Entry):
-                    store.delete(hidden, item.name)
-            if not page.items:
-                break
 
 
 def unfinished(store: Store, bucket_id: str) -> Iterator[Entry]:

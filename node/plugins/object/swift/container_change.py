@@ -4,7 +4,7 @@ from urllib.parse import unquote
 
 import msgspec
 
-from node.plugins.object.s3 import lock_rules
+from node.plugins.object import retention_rules
 from node.plugins.object.swift import acl_rules, limit_rules, version_rules
 from node.plugins.object.swift.call import Call, truth
 from node.plugins.object.swift.faults import Refusal
@@ -82,7 +82,7 @@ class Change:
                     "Cannot enable object versioning on a container that is already using the "
                     "legacy versioned writes feature.",
                 )
-            if self.versioning == "suspended" and lock_rules.has_lock(container):
+            if self.versioning == "suspended" and retention_rules.has_lock(container):
                 raise Refusal(409, "Versions of a container with an object lock cannot be stopped.")
             if self.versioning == "enabled" or versioning:
                 versioning = self.versioning

@@ -1,6 +1,6 @@
 """Deleting an object in a container that may keep versions, copies or a history."""
 
-from node.plugins.object.s3 import lock_rules
+from node.plugins.object import retention_rules
 from node.plugins.object.store.contract import Entry
 from node.plugins.object.swift import object_view, version_rules
 from node.plugins.object.swift.call import Call
@@ -40,5 +40,5 @@ def hold_lock(call: Call, entry: Entry) -> None:
     Raises:
         Refusal: 403.
     """
-    if lock_rules.is_locked(entry.sys, call.ctx.clock.now_us()):
+    if retention_rules.is_locked(entry.sys, call.ctx.clock.now_us()):
         raise Refusal(403, "The object is locked: it cannot be deleted before its retention ends.")
