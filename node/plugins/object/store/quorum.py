@@ -34,6 +34,11 @@ _WRITE_TIMEOUT_S = 30.0
 class Stale(Exception):
     """A later stamp is needed."""
 
+    def __init__(self, *, by_all: bool) -> None:
+        super().__init__()
+        self.by_all = by_all
+        """Whether every replica has refused, so that the try left nothing behind."""
+
 
 class IndexQuorum:
     """Names on a majority of replicas. Thread-safe."""
@@ -70,14 +75,25 @@ class IndexQuorum:
                     done = [r.stamp for r in present.values() if r.stamp in mine]
                     if done:  # an earlier try was only heard by some, and now all have it
                         return Result(), done[0]
-                    judge(present)
+                    self._judge(judge, present, was_heard=bool(mine))
                     reserved = stamp
+                op = make(stamp, replicated, reserved)
                 mine.add(stamp)
-                return self._send(container_id, make(stamp, replicated, reserved)), stamp
-            except Stale:
+                return self._send(container_id, op), stamp
+            except Stale as stale:
+                if stale.by_all:
+                    mine.discard(stamp)
                 if attempt:
                     time.sleep(0.002 * attempt)  # another writer of the same name is at it
         raise Unavailable("Too many writers of the same object: try again")
+
+    def _judge(self, judge: Judge, present: Mapping[str, Record], *, was_heard: bool) -> None:
+        try:
+            judge(present)
+        except PreconditionFailed as error:
+            if was_heard:  # some took an earlier try; others may have built on it since
+                raise Unavailable("Nobody knows whether this was written: look") from error
+            raise
 
     def _reserve(
         self, container_id: str, name: str, stamp: int, *, adds: bool
@@ -120,7 +136,7 @@ class IndexQuorum:
         states = {result.state for result in results.values()}
         if ops.STALE in states:
             self.stamps.seen(max(result.stamp for result in results.values()))
-            raise Stale
+            raise Stale(by_all=states == {ops.STALE})
         if ops.CLOSED in states:
             raise NotFound("The container was deleted")
         if ops.FAILED in states:
