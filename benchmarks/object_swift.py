@@ -17,6 +17,16 @@ _DEVICES = 8
 _PIPELINE = "catch_errors gatekeeper healthcheck cache listing_formats tempauth copy slo dlo versioned_writes"
 
 
+_UPDATER = """
+import sys
+import swift.common.utils as utils
+utils.SWIFT_CONF_FILE = "{place}/swift.conf"
+from swift.common.daemon import run_daemon
+from swift.{name}.updater import {title}Updater
+run_daemon({title}Updater, "{place}/{name}.conf", section="{name}-updater")
+"""
+
+
 def free_port() -> int:
     """Return a port that nobody has now."""
     with socket.socket() as sock:
@@ -48,7 +58,8 @@ class Swift:
         for name in ("account", "container", "object", "proxy"):
             self._spawn([str(self._bin / f"swift-{name}-server"), str(self._directory / f"{name}.conf")])
         for name in ("object", "container"):
-            self._spawn([str(self._bin / f"swift-{name}-updater"), str(self._directory / f"{name}.conf")])
+            program = _UPDATER.format(place=self._directory, name=name, title=name.title())
+            self._spawn([str(self._bin / "python"), "-c", program])
         self._sign_in()
         for name in ("rep3", "ec42"):
             self.ask("PUT", f"{self.path}/{name}", {"X-Storage-Policy": name})
@@ -104,13 +115,14 @@ class Swift:
             port = self._ports[name.partition("-")[0]]
             file = str(self._directory / f"{name}.builder")
             subprocess.run([builder, file, "create", "6", str(replicas), "0"], check=True, stdout=subprocess.DEVNULL)
+            devices = []
             for number in range(_DEVICES):
-                device = f"r1z{number + 1}-127.0.0.1:{port}/d{number}"
-                subprocess.run([builder, file, "add", device, "1"], check=True, stdout=subprocess.DEVNULL)
+                devices += [f"r1z{number + 1}-127.0.0.1:{port}/d{number}", "1"]
+            subprocess.run([builder, file, "add", *devices], check=True, stdout=subprocess.DEVNULL)
             subprocess.run([builder, file, "rebalance"], check=True, stdout=subprocess.DEVNULL)
 
     def _sign_in(self) -> None:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 240
         while True:
             try:
                 connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
