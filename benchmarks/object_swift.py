@@ -22,7 +22,7 @@ import sys
 import swift.common.utils as utils
 utils.SWIFT_CONF_FILE = "{place}/swift.conf"
 from swift.common.daemon import run_daemon
-from swift.{name}.updater import {title}Updater
+from swift.{package}.updater import {title}Updater
 run_daemon({title}Updater, "{place}/{name}.conf", section="{name}-updater")
 """
 
@@ -58,7 +58,10 @@ class Swift:
         for name in ("account", "container", "object", "proxy"):
             self._spawn([str(self._bin / f"swift-{name}-server"), str(self._directory / f"{name}.conf")])
         for name in ("object", "container"):
-            program = _UPDATER.format(place=self._directory, name=name, title=name.title())
+            package = {"object": "obj"}.get(name, name)
+            program = _UPDATER.format(
+                place=self._directory, name=name, title=name.title(), package=package
+            )
             self._spawn([str(self._bin / "python"), "-c", program])
         self._sign_in()
         for name in ("rep3", "ec42"):
@@ -131,11 +134,10 @@ class Swift:
                 answer = connection.getresponse()
                 if answer.status == 200:
                     self.token = answer.getheader("X-Auth-Token") or ""
-                    self.ask("PUT", self.path)
                     return
                 print("swift:", answer.status, answer.read()[:200])
-            except (OSError, SystemExit):
-                pass
+            except OSError:
+                pass  # it does not listen yet
             if time.monotonic() > deadline:
                 raise SystemExit((self._directory / "log").read_text()[-3000:])
             time.sleep(0.3)
