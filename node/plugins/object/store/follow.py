@@ -116,8 +116,8 @@ class Follower:
         reader = self._answers.reader(disk_id)
         lacking = []
         for container, name, theirs in names:
-            mine = {key[0]: key[1:3] for key in keys(reader, container, name)}
-            if any(key[1:3] > mine.get(key[0], [0, 0]) for key in theirs):
+            mine: dict[str, int] = dict(keys(reader, container, name))
+            if any(at > mine.get(version, 0) for version, at in theirs):
                 lacking.append([container, name])
         while lacking:
             raw = self._ask(other, "names", lacking[:_FETCH])
