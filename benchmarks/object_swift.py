@@ -17,6 +17,13 @@ _DEVICES = 8
 _PIPELINE = "catch_errors gatekeeper healthcheck cache listing_formats tempauth copy slo dlo versioned_writes"
 
 
+_SERVER = """
+import sys
+import swift.common.utils as utils
+utils.SWIFT_CONF_FILE = "{place}/swift.conf"
+from swift.common.wsgi import run_wsgi
+sys.exit(run_wsgi("{place}/{name}.conf", "{name}-server"))
+"""
 _UPDATER = """
 import sys
 import swift.common.utils as utils
@@ -56,7 +63,8 @@ class Swift:
         cache = [self._memcached, "-u", "root", "-l", "127.0.0.1", "-p", str(self._ports["cache"])]
         self._spawn(cache, environment)
         for name in ("account", "container", "object", "proxy"):
-            self._spawn([str(self._bin / f"swift-{name}-server"), str(self._directory / f"{name}.conf")])
+            program = _SERVER.format(place=self._directory, name=name)
+            self._spawn([str(self._bin / "python"), "-c", program])
         for name in ("object", "container"):
             package = {"object": "obj"}.get(name, name)
             program = _UPDATER.format(
