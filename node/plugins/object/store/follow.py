@@ -42,6 +42,10 @@ class Place(Frozen):
     name: str = ""
 
 
+# Made while this is imported: msgspec must not look at a type for the first time in two threads at once.
+_places = msgspec.json.Decoder(Place)
+
+
 class Follower:
     """Follows for all disks of this node."""
 
@@ -148,7 +152,7 @@ class Follower:
             .db.execute("SELECT value FROM notes WHERE key=?", (f"follow {other}",))
             .fetchone()
         )
-        return msgspec.json.decode(row[0], type=Place) if row else Place()
+        return _places.decode(row[0]) if row else Place()
 
     def _keep(self, disk_id: str, other: str, place: Place) -> None:
         value = msgspec.json.encode(place).decode()
