@@ -17,6 +17,23 @@ _DEVICES = 8
 _PIPELINE = "catch_errors gatekeeper healthcheck cache listing_formats tempauth copy slo dlo versioned_writes"
 
 
+_SERVER = """
+import sys
+import swift.common.utils as utils
+utils.SWIFT_CONF_FILE = "{place}/swift.conf"
+from swift.common.wsgi import run_wsgi
+sys.exit(run_wsgi("{place}/{name}.conf", "{name}-server"))
+"""
+_UPDATER = """
+import sys
+import swift.common.utils as utils
+utils.SWIFT_CONF_FILE = "{place}/swift.conf"
+from swift.common.daemon import run_daemon
+from swift.{package}.updater import {title}Updater
+run_daemon({title}Updater, "{place}/{name}.conf", section="{name}-updater")
+"""
+
+
 def free_port() -> int:
     """Return a port that nobody has now."""
     with socket.socket() as sock:
@@ -46,9 +63,14 @@ class Swift:
         cache = [self._memcached, "-u", "root", "-l", "127.0.0.1", "-p", str(self._ports["cache"])]
         self._spawn(cache, environment)
         for name in ("account", "container", "object", "proxy"):
-            self._spawn([str(self._bin / f"swift-{name}-server"), str(self._directory / f"{name}.conf")])
+            program = _SERVER.format(place=self._directory, name=name)
+            self._spawn([str(self._bin / "python"), "-c", program])
         for name in ("object", "container"):
-            self._spawn([str(self._bin / f"swift-{name}-updater"), str(self._directory / f"{name}.conf")])
+            package = {"object": "obj"}.get(name, name)
+            program = _UPDATER.format(
+                place=self._directory, name=name, title=name.title(), package=package
+            )
+            self._spawn([str(self._bin / "python"), "-c", program])
         self._sign_in()
         for name in ("rep3", "ec42"):
             self.ask("PUT", f"{self.path}/{name}", {"X-Storage-Policy": name})
@@ -104,13 +126,14 @@ class Swift:
             port = self._ports[name.partition("-")[0]]
             file = str(self._directory / f"{name}.builder")
             subprocess.run([builder, file, "create", "6", str(replicas), "0"], check=True, stdout=subprocess.DEVNULL)
+            devices = []
             for number in range(_DEVICES):
-                device = f"r1z{number + 1}-127.0.0.1:{port}/d{number}"
-                subprocess.run([builder, file, "add", device, "1"], check=True, stdout=subprocess.DEVNULL)
+                devices += [f"r1z{number + 1}-127.0.0.1:{port}/d{number}", "1"]
+            subprocess.run([builder, file, "add", *devices], check=True, stdout=subprocess.DEVNULL)
             subprocess.run([builder, file, "rebalance"], check=True, stdout=subprocess.DEVNULL)
 
     def _sign_in(self) -> None:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 240
         while True:
             try:
                 connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
@@ -119,11 +142,10 @@ class Swift:
                 answer = connection.getresponse()
                 if answer.status == 200:
                     self.token = answer.getheader("X-Auth-Token") or ""
-                    self.ask("PUT", self.path)
                     return
                 print("swift:", answer.status, answer.read()[:200])
-            except (OSError, SystemExit):
-                pass
+            except OSError:
+                pass  # it does not listen yet
             if time.monotonic() > deadline:
                 raise SystemExit((self._directory / "log").read_text()[-3000:])
             time.sleep(0.3)

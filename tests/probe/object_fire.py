@@ -155,8 +155,8 @@ def missing_fragments(cluster: FireCluster) -> list[str]:
     return missing
 
 
-def burn(directory: Path, *, nodes: int, seconds: float, seed: int) -> dict[str, int]:
-    """Run the fire; return how much of what was done.
+def burn(directory: Path, *, nodes: int, seconds: float, seed: int, least: int = 0) -> dict[str, int]:
+    """Run the fire for so long, and until there were `least` troubles; return how much of what was done.
 
     Raises:
         AssertionError: something acknowledged was lost, or redundancy did not come back.
@@ -169,7 +169,7 @@ def burn(directory: Path, *, nodes: int, seconds: float, seed: int) -> dict[str,
         fire.start()
         load.start()
         until = time.monotonic() + seconds
-        while time.monotonic() < until and not load.faults:
+        while not load.faults and (time.monotonic() < until or sum(fire.counts.values()) < least):
             time.sleep(fire.chance.random())
             name = fire.once()
             print(f"seed {seed}: {name}", load.counts, flush=True)

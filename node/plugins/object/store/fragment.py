@@ -37,6 +37,10 @@ class Footer(Frozen, array_like=True):
     hashes: bytes
 
 
+# Made while this is imported: msgspec must not look at a type for the first time in two threads at once.
+_footers = msgspec.msgpack.Decoder(Footer)
+
+
 class Rotten(Exception):
     """A fragment is not what it was."""
 
@@ -115,7 +119,7 @@ class FragmentFile:
         if xxhash.xxh3_64_digest(raw[:-4])[:4] != raw[-4:]:
             raise Rotten(f"{name} has a bad footer")
         try:
-            footer = msgspec.msgpack.decode(raw[:-4], type=Footer)
+            footer = _footers.decode(raw[:-4])
         except msgspec.MsgspecError as error:
             raise Rotten(f"{name} has a bad footer") from error
         if footer.name != name or footer.size_bytes != start:

@@ -52,6 +52,7 @@ class UpdateOp(Frozen, tag="update"):
     base: int
     """The `meta_stamp` that the change was made from: another one, and it must be made anew."""
     replicated: bool = False
+    reserved: int = 0
 
 
 class ReserveOp(Frozen, tag="reserve"):
@@ -71,6 +72,16 @@ class MergeOp(Frozen, tag="merge"):
     blobs: dict[str, bytes] = {}
 
 
+class AdoptOp(Frozen, tag="adopt"):
+    """Take what the writer who has reserved the name found on some replicas only, confirmed with his stamp."""
+
+    container_id: str
+    name: str
+    stamp: int
+    records: Sequence[Record]
+    blobs: dict[str, bytes] = {}
+
+
 class CloseOp(Frozen, tag="close"):
     """Close a container where it is empty, or open it again."""
 
@@ -79,7 +90,7 @@ class CloseOp(Frozen, tag="close"):
     now_us: int = 0
 
 
-IndexOp = PutOp | RemoveOp | UpdateOp | ReserveOp | MergeOp | CloseOp
+IndexOp = PutOp | RemoveOp | UpdateOp | ReserveOp | MergeOp | AdoptOp | CloseOp
 
 
 class Result(Frozen):

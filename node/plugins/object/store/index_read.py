@@ -13,17 +13,17 @@ import xxhash
 from node.plugins.object.store.contract import Entry, Listing, Query, Usage
 from node.plugins.object.store.record import Record, entry_of, shown_entry, tombstone
 
-_COLUMNS = "version, stamp, meta_stamp, marker, latest, size, expires, data, body"
+_COLUMNS = "version, stamp, meta_stamp, marker, latest, size, expires, data, body, ballot"
 _BATCH = 512
 _FOLDED_BATCH = 32
 """Where most rows may be skipped."""
 
 
 def _load(container_id: str, name: str, row: Sequence[Any]) -> Record:
-    version, stamp, meta_stamp, marker, _latest, size, expires, data, body = row
+    version, stamp, meta_stamp, marker, _latest, size, expires, data, body, ballot = row
     return Record(
         container_id=container_id, name=name, version_id=version, stamp=stamp, meta_stamp=meta_stamp,
-        is_marker=bool(marker), size_bytes=size, expires_at=expires, data=data, body=body,
+        is_marker=bool(marker), size_bytes=size, expires_at=expires, data=data, body=body, ballot=ballot,
     )  # fmt: skip
 
 
@@ -174,7 +174,7 @@ def visible(
     shown = [(r, latest) for r, latest in found if r.expires_at is None or r.expires_at > now_us]
     if not query.versions:
         return [entry_of(r, is_latest=True) for r, latest in shown if latest and not r.is_marker]
-    shown.sort(key=lambda pair: pair[0].order, reverse=True)
+    shown.sort(key=lambda pair: (pair[0].stamp, pair[0].data), reverse=True)
     if older_than is not None and shown and shown[0][0].name == query.marker:
         shown = [pair for pair in shown if pair[0].stamp < older_than]
     return [entry_of(record, is_latest=latest) for record, latest in shown]

@@ -17,7 +17,7 @@ _SCHEMA = """
 CREATE TABLE IF NOT EXISTS entries(
     container TEXT NOT NULL, name TEXT NOT NULL, version TEXT NOT NULL, stamp INTEGER NOT NULL,
     meta_stamp INTEGER NOT NULL, marker INTEGER NOT NULL, latest INTEGER NOT NULL, size INTEGER NOT NULL,
-    expires INTEGER, data TEXT NOT NULL, body BLOB NOT NULL,
+    expires INTEGER, data TEXT NOT NULL, body BLOB NOT NULL, ballot INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY(container, name, version)) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS entries_expires ON entries(container, expires) WHERE expires IS NOT NULL;
 CREATE TABLE IF NOT EXISTS tombs(

@@ -18,10 +18,10 @@ from node.plugins.object.store.record import Record, entry_of, is_expired, newes
 from node.plugins.object.store.scheme import extents
 from node.sdk import Clock
 
-_ROWS = """SELECT version, stamp, meta_stamp, marker, latest, size, expires, data, body
+_ROWS = """SELECT version, stamp, meta_stamp, marker, latest, size, expires, data, body, ballot
     FROM entries WHERE container=? AND name=?"""
 _PUT = """INSERT OR REPLACE INTO entries(container, name, version, stamp, meta_stamp, marker, latest, size, expires,
-    data, body) VALUES(?,?,?,?,?,?,?,?,?,?,?)"""
+    data, body, ballot) VALUES(?,?,?,?,?,?,?,?,?,?,?,?)"""
 
 
 class IndexWriter:
@@ -43,6 +43,8 @@ class IndexWriter:
             return self._reserve(op)
         if isinstance(op, ops.MergeOp):
             return self._merge(op)
+        if isinstance(op, ops.AdoptOp):
+            return self._adopt(op)
         return self._close(op)
 
     def rows(self, container_id: str, name: str) -> list[tuple[Record, bool]]:
@@ -95,6 +97,12 @@ class IndexWriter:
         present = next((r for r, _ in rows if r.version_id == record.version_id), None)
         if present is None or present.stamp != record.stamp:
             return Result(state=ops.GONE)
+        if op.reserved:
+            refusal = self._refusal(
+                record.container_id, record.name, rows, record.meta_stamp, op.reserved
+            )
+            if refusal is not None:
+                return refusal
         latest = next((r.version_id for r, is_latest in rows if is_latest), "")
         if present.meta_stamp != op.base or op.base >= record.meta_stamp:
             return Result(state=ops.STALE, stamp=present.meta_stamp)
@@ -133,6 +141,11 @@ class IndexWriter:
                 self._replace(container_id, name, rows, greater, tombs=True)
                 self._note_change(container_id, name)
         return Result()
+
+    def _adopt(self, op: ops.AdoptOp) -> Result:
+        rows = self.rows(op.container_id, op.name)
+        refusal = self._refusal(op.container_id, op.name, rows, op.stamp, op.stamp)
+        return refusal or self._merge(ops.MergeOp(records=op.records, blobs=op.blobs))
 
     def _close(self, op: ops.CloseOp) -> Result:
         if op.closed:
@@ -182,7 +195,7 @@ class IndexWriter:
         self, container_id: str, name: str, rows: Sequence[tuple[Record, bool]], stamp: int, reserved: int
     ) -> Result | None:  # fmt: skip
         """Refuse what is not later than all that is known of the name."""
-        known = max((max(r.stamp, r.meta_stamp) for r, _ in rows), default=0)
+        known = max((r.order[0] for r, _ in rows), default=0)
         dead = self.db.execute(
             "SELECT max(stamp) FROM tombs WHERE container=? AND name=?", (container_id, name)
         ).fetchone()
@@ -246,10 +259,11 @@ class IndexWriter:
                     (latest, container_id, name, version),
                 )
         stamp = max(max(record.stamp, record.meta_stamp) for record in changed)
+        promised = max(record.order[0] for record in changed)
         self._count(container_id, list(before.values()), list(after.values()), stamp)
         self.db.execute(
             "DELETE FROM promises WHERE container=? AND name=? AND stamp<=?",
-            (container_id, name, stamp),
+            (container_id, name, promised),
         )
 
     def _count(
@@ -299,11 +313,12 @@ def _row(record: Record, is_latest: bool) -> tuple[Any, ...]:  # noqa: FBT001 - 
     return (
         record.container_id, record.name, record.version_id, record.stamp, record.meta_stamp,
         int(record.is_marker), int(is_latest), record.size_bytes, record.expires_at, record.data, record.body,
+        record.ballot,
     )  # fmt: skip
 
 
 def _record(container_id: str, name: str, row: tuple[Any, ...]) -> Record:
-    version, stamp, meta_stamp, marker, _latest, size, expires, data, body = row
+    version, stamp, meta_stamp, marker, _latest, size, expires, data, body, ballot = row
     return Record(
         container_id=container_id,
         name=name,
@@ -315,6 +330,7 @@ def _record(container_id: str, name: str, row: tuple[Any, ...]) -> Record:
         expires_at=expires,
         data=data,
         body=body,
+        ballot=ballot,
     )
 
 

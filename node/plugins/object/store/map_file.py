@@ -9,6 +9,9 @@ import msgspec
 from node.plugins.object.store.layout import DiskMap, Places
 from node.sdk import Unavailable
 
+# Made while this is imported: msgspec must not look at a type for the first time in two threads at once.
+_maps = msgspec.json.Decoder(DiskMap)
+
 MAP_FILE = "map.json"
 SOCKET_FILE = "store.sock"
 
@@ -56,6 +59,6 @@ class MapFile:
             return places
         with self._lock:
             raw = Path(self._path).read_bytes()
-            self._places = Places(msgspec.json.decode(raw, type=DiskMap))
+            self._places = Places(_maps.decode(raw))
             self._seen = seen
             return self._places

@@ -96,16 +96,22 @@ class ObjectStore:
         if not keep_expiry:
             change["expires_at"] = expires_at
 
-        def make(stamp: int, replicated: bool, _reserved: int) -> IndexOp:  # noqa: FBT001
-            present = self._present(entry)
-            self._quorum.stamps.seen(present.meta_stamp)
+        seen: list[Record] = []
+
+        def look(records: Mapping[str, Record]) -> None:
+            seen[:] = [_same(records, entry)]
+
+        def make(stamp: int, replicated: bool, reserved: int) -> IndexOp:  # noqa: FBT001
+            present = seen[0] if reserved else self._present(entry)
             whole = entry_of(present, is_latest=True)
-            stamp = max(stamp, present.meta_stamp + 1)
+            stamp = stamp if reserved else max(stamp, present.meta_stamp + 1)
             changed = msgspec.structs.replace(whole, meta_stamp=stamp, **change)
             made[0] = record_of(changed)
-            return UpdateOp(record=made[0], base=present.meta_stamp, replicated=replicated)
+            return UpdateOp(
+                record=made[0], base=present.meta_stamp, replicated=replicated, reserved=reserved
+            )
 
-        result, _stamp = self._quorum.write(entry.container_id, entry.name, make, None)
+        result, _stamp = self._quorum.write(entry.container_id, entry.name, make, look)
         return entry_of(made[0], is_latest=result.latest == entry.version_id)
 
     def delete(
@@ -195,10 +201,7 @@ class ObjectStore:
         return entry_of(wanted, is_latest=top is not None and top.version_id == wanted.version_id)
 
     def _present(self, entry: Entry) -> Record:
-        record = self._quorum.records(entry.container_id, entry.name).get(entry.version_id)
-        if record is None or record.is_dead or record.stamp != entry.stamp:
-            raise NotFound(f"{entry.name} was replaced or deleted")
-        return record
+        return _same(self._quorum.records(entry.container_id, entry.name), entry)
 
     def read(self, entry: Entry, offset: int = 0, length: int | None = None) -> Iterator[bytes]:
         """Return bytes of an entry, in blocks."""
@@ -300,6 +303,14 @@ class ObjectStore:
                 best = max((answers[at] for answers in found.values()), key=lambda pair: pair[1])
                 used[container_id] = best[0]
         return used
+
+
+def _same(records: Mapping[str, Record], entry: Entry) -> Record:
+    """Return the record of an entry. Raises NotFound where it is another one by now."""
+    record = records.get(entry.version_id)
+    if record is None or record.is_dead or record.stamp != entry.stamp:
+        raise NotFound(f"{entry.name} was replaced or deleted")
+    return record
 
 
 class _Nothing(Exception):

@@ -13,10 +13,10 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 
 from node.plugins.object.store import index_ops as ops
 from node.plugins.object.store.host import STALE_MAP
-from node.plugins.object.store.index_ops import IndexOp, MergeOp, ReserveOp, Result
+from node.plugins.object.store.index_ops import AdoptOp, IndexOp, MergeOp, ReserveOp, Result
 from node.plugins.object.store.layout import Places, majority
 from node.plugins.object.store.nodes import Nodes
-from node.plugins.object.store.record import Record, merge
+from node.plugins.object.store.record import Record, confirm, merge
 from node.plugins.object.store.scheme import extents, is_inline
 from node.plugins.object.store.stamps import Stamps
 from node.sdk import Clock, DiskFull, NotFound, PreconditionFailed, Unavailable
@@ -33,6 +33,11 @@ _WRITE_TIMEOUT_S = 30.0
 
 class Stale(Exception):
     """A later stamp is needed."""
+
+    def __init__(self, *, by_all: bool) -> None:
+        super().__init__()
+        self.by_all = by_all
+        """Whether every replica has refused, so that the try left nothing behind."""
 
 
 class IndexQuorum:
@@ -67,17 +72,28 @@ class IndexQuorum:
                 reserved = 0
                 if replicated and judge is not None:
                     present = self._reserve(container_id, name, stamp, adds=adds)
-                    done = [r.stamp for r in present.values() if r.stamp in mine]
+                    done = [s for r in present.values() for s in (r.stamp, r.meta_stamp) if s in mine]
                     if done:  # an earlier try was only heard by some, and now all have it
                         return Result(), done[0]
-                    judge(present)
+                    self._judge(judge, present, was_heard=bool(mine))
                     reserved = stamp
+                op = make(stamp, replicated, reserved)
                 mine.add(stamp)
-                return self._send(container_id, make(stamp, replicated, reserved)), stamp
-            except Stale:
+                return self._send(container_id, op), stamp
+            except Stale as stale:
+                if stale.by_all:
+                    mine.discard(stamp)
                 if attempt:
                     time.sleep(0.002 * attempt)  # another writer of the same name is at it
         raise Unavailable("Too many writers of the same object: try again")
+
+    def _judge(self, judge: Judge, present: Mapping[str, Record], *, was_heard: bool) -> None:
+        try:
+            judge(present)
+        except PreconditionFailed as error:
+            if was_heard:  # some took an earlier try; others may have built on it since
+                raise Unavailable("Nobody knows whether this was written: look") from error
+            raise
 
     def _reserve(
         self, container_id: str, name: str, stamp: int, *, adds: bool
@@ -86,7 +102,33 @@ class IndexQuorum:
         op = ReserveOp(container_id=container_id, name=name, stamp=stamp, adds=adds)
         results = self.outcomes(container_id, op)
         found = {disk: result.records for disk, result in results.items() if result.state == ops.OK}
-        return self._agreed(found)
+        return self._adopted(container_id, name, stamp, found)
+
+    def _adopted(
+        self, container_id: str, name: str, stamp: int, found: Mapping[str, Sequence[Record]]
+    ) -> Mapping[str, Record]:
+        """Merge what replicas have of a reserved name; what only some have is confirmed with the stamp.
+
+        Without that a writer whose reservation has ended, but whom a replica let in before, could still win over it.
+        """
+        merged = merge(*found.values())
+        unsure = [r for r in merged.values() if not all(r in records for records in found.values())]
+        if not unsure:
+            return merged
+        blobs = {}
+        for record in unsure:
+            if is_inline(record.data):
+                blob_id = extents(record.data)[0].id
+                blob = self._blob_from([d for d, some in found.items() if record in some], blob_id)
+                if blob is None:
+                    raise Unavailable("Copies of the container's index differ and cannot be mended now")
+                blobs[blob_id] = blob
+        confirmed = [confirm(record, stamp) for record in unsure]
+        self.outcomes(
+            container_id,
+            AdoptOp(container_id=container_id, name=name, stamp=stamp, records=confirmed, blobs=blobs),
+        )
+        return {**merged, **{record.version_id: record for record in confirmed}}
 
     def _send(self, container_id: str, op: IndexOp) -> Result:
         results = self.outcomes(container_id, op)
@@ -120,7 +162,7 @@ class IndexQuorum:
         states = {result.state for result in results.values()}
         if ops.STALE in states:
             self.stamps.seen(max(result.stamp for result in results.values()))
-            raise Stale
+            raise Stale(by_all=states == {ops.STALE})
         if ops.CLOSED in states:
             raise NotFound("The container was deleted")
         if ops.FAILED in states:
@@ -190,7 +232,7 @@ class IndexQuorum:
         """Merge what replicas have; where they differ, give all of them the result."""
         merged = merge(*found.values())
         for record in merged.values():
-            self.stamps.seen(max(record.stamp, record.meta_stamp))
+            self.stamps.seen(record.order[0])
         lacking = {
             disk_id: [r for r in merged.values() if r not in records]
             for disk_id, records in found.items()

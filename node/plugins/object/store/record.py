@@ -1,6 +1,6 @@
 """What an index holds of one version, as it is stored, sent between nodes and merged.
 
-Two records of one key are the same everywhere after a merge: the greater of (`stamp`, `meta_stamp`, `data`) wins, and
+Two records of one key are the same everywhere after a merge: the one that was written, or confirmed, later wins, and
 a tombstone is a record like any other.
 """
 
@@ -29,6 +29,8 @@ class Record(Frozen, array_like=True):
     data: str = ""
     body: bytes = b""
     """`Said`, in msgpack."""
+    ballot: int = 0
+    """The stamp with which somebody confirmed it who had found it on some replicas only."""
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -36,9 +38,9 @@ class Record(Frozen, array_like=True):
         return self.container_id, self.name, self.version_id
 
     @property
-    def order(self) -> tuple[int, int, str]:
+    def order(self) -> tuple[int, str]:
         """Return what decides between two of one key: the greatest wins."""
-        return self.stamp, self.meta_stamp, self.data
+        return max(self.stamp, self.meta_stamp, self.ballot), self.data
 
 
 class Said(Frozen, array_like=True):
@@ -134,6 +136,13 @@ def tombstone(container_id: str, name: str, version_id: str, stamp: int) -> Reco
     )
 
 
+def confirm(record: Record, stamp: int) -> Record:
+    """Return a record as somebody confirms it who has reserved its name."""
+    if record.is_dead:
+        return tombstone(record.container_id, record.name, record.version_id, stamp)
+    return msgspec.structs.replace(record, ballot=stamp)
+
+
 def merge(*sides: Iterable[Record]) -> dict[str, Record]:
     """Return the records of one name by version, the winner of each."""
     merged: dict[str, Record] = {}
@@ -147,7 +156,7 @@ def merge(*sides: Iterable[Record]) -> dict[str, Record]:
 
 def newest(records: Iterable[Record]) -> Record | None:
     """Return the newest version of one name, markers included; None where all are gone."""
-    return max((r for r in records if not r.is_dead), key=lambda r: r.order, default=None)
+    return max((r for r in records if not r.is_dead), key=lambda r: (r.stamp, r.data), default=None)
 
 
 def is_expired(record: Record | Entry, now_us: int) -> bool:
