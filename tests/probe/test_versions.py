@@ -74,9 +74,12 @@ def versions(node: CoreNode) -> dict[str, str]:
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[CoreSite]:
     made = CoreSite(tmp_path, ("a", "b", "c"), founders=3)
-    made.nodes["c"].code = next_version(tmp_path)
     try:
         made.start()
+        made.until_voters("a", "b", "c")  # whoever founds has its own level: here this version's
+        made.nodes["c"].end()
+        made.nodes["c"].code = next_version(tmp_path)
+        made.nodes["c"].start()
         yield made
     finally:
         made.close()
