@@ -104,6 +104,7 @@ def api(config_path: Path | None) -> int:
     services = host.services()
     files = await_server_files(directory / TLS_DIRECTORY)
     readers = Readers(directory / STATE_FILE)
+    readers.learn(row_type for _plugin, some in host.gather("row_types") for row_type in some)
     members = Members(readers)
     log_client = ProposalClient(directory / SOCKET_FILE)
     is_alone = config.section(ClusterSection).port == 0

@@ -15,7 +15,7 @@ import os
 import sqlite3
 import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -37,6 +37,15 @@ _SPARE = 4
 _OPERATORS = frozenset({"=", "!=", "<", "<=", ">", ">=", "LIKE", "GLOB"})
 
 
+Decoders = dict[type[Row], msgspec.json.Decoder[Any]]
+_learning = threading.Lock()  # msgspec learns a type once; two threads that teach it the same may end the process
+
+
+def _learn(decoders: Decoders, row_type: type[Row]) -> msgspec.json.Decoder[Any]:
+    with _learning:
+        return decoders.setdefault(row_type, msgspec.json.Decoder(row_type))
+
+
 class _Moment(threading.local):
     """The connection that the thread keeps inside `snapshot()`."""
 
@@ -47,12 +56,12 @@ class _Moment(threading.local):
 class Reader:
     """Reads of one store, from any thread."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, decoders: Decoders | None = None) -> None:
         self._path = path
         self._moment = _Moment()
         self._unknown = itertools.count(1)
         self._idle = deque([self._open()])
-        self._decoders: dict[type[Row], msgspec.json.Decoder[Any]] = {}
+        self._decoders: Decoders = {} if decoders is None else decoders
         self.memo: dict[str, Any] = {}
         """What plugins remember between reads, by their name, for all threads; they forget it when `generation`
         has moved."""
@@ -234,9 +243,7 @@ class Reader:
             self._give_back(db)
 
     def _load(self, row_type: type[R], found: tuple[int, str]) -> R:
-        decoder = self._decoders.get(row_type)
-        if decoder is None:
-            decoder = self._decoders[row_type] = msgspec.json.Decoder(row_type)
+        decoder = self._decoders.get(row_type) or _learn(self._decoders, row_type)
         row: R = decoder.decode(found[1])
         msgspec.structs.force_setattr(row, "rev", found[0])
         return row
@@ -274,13 +281,19 @@ class Readers:
         self._path = path
         self._reader: Reader | None = None
         self._lock = threading.Lock()
+        self._decoders: Decoders = {}
+
+    def learn(self, row_types: Iterable[type[Row]]) -> None:
+        """Get ready to read rows of these types: before a fork, so that all processes share what is learnt."""
+        for row_type in row_types:
+            _learn(self._decoders, row_type)
 
     def reader(self) -> Reader:
         """Return the reader."""
         if self._reader is None:
             with self._lock:
                 if self._reader is None:
-                    self._reader = Reader(self._path)
+                    self._reader = Reader(self._path, self._decoders)
         return self._reader
 
 
