@@ -105,6 +105,7 @@ class Tempest:
             },
             "volume": {
                 "catalog_type": "block-storage",
+                "storage_protocol": "nbd",
                 "min_microversion": "3.0",
                 "max_microversion": self._newest("/volume/"),
             },

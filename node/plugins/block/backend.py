@@ -9,8 +9,6 @@ from node.sdk import Config, Frozen, NodeRow, Reader
 
 VENDOR = "Open Source"
 PROTOCOL = "nbd"
-_SAME_PROTOCOLS = frozenset({"nbd", "iscsi"})
-"""A type that was written for another network block protocol asks for what volumes are here, too."""
 _OWN_SPECS = frozenset({"multiattach", "RESKEY", "key_specs"})
 
 
@@ -131,8 +129,6 @@ def suits(pool: Pool, specs: Mapping[str, str]) -> bool:
         text = wanted.strip()
         if text.startswith("<is>"):
             text = text[4:].strip()
-        if key == "storage_protocol" and text.lower() in _SAME_PROTOCOLS:
-            continue
         if has.get(key, "").lower() != text.lower():
             return False
     return True
