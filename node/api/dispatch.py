@@ -6,6 +6,7 @@ is refused before its bytes are sent.
 
 import logging
 import os
+import re
 import sqlite3
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -42,6 +43,7 @@ log = logging.getLogger("hedgerow.api")
 
 _STALE = '110 hedgerow "Response is Stale: the cluster has no leader or quorum"'
 """Source: RFC 7234, 5.5.1."""
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _BODYLESS = frozenset({204, 304})
 OPEN = frozenset({"public", "own"})
 """Policies that ask for no token before the handler runs."""
@@ -395,7 +397,7 @@ def _refuse_nul(ctx: Context, values: Sequence[str]) -> None:
 
 def _header_text(value: object) -> str:
     """Return a header value that cannot split the response; what latin-1 lacks is sent as UTF-8 bytes."""
-    text = str(value).replace("\r", " ").replace("\n", " ")
+    text = _CONTROL.sub(" ", str(value))
     return text if text.isascii() else text.encode().decode("latin-1")
 
 

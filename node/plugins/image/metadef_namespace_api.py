@@ -5,7 +5,7 @@ Source: https://docs.openstack.org/api-ref/image/v2/metadefs-index.html#metadata
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from node.plugins.image.metadef_rules import (
     RESOURCE_TYPES,
@@ -94,7 +94,7 @@ def create(ctx: Context) -> Reply:
     for kind in ("properties", "objects", "tags", "resource_types"):
         check_count(getattr(row, kind), kind)
     ctx.transact(lambda: ([insert(row)], None), refused=lambda refused: _exists(refused, row.id))
-    where = ctx.url(f"/v2/metadefs/namespaces/{row.id}")
+    where = ctx.url(f"/v2/metadefs/namespaces/{quote(row.id)}")
     return Reply(status=201, body=whole_view(row), headers={"Location": where})
 
 

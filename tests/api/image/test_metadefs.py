@@ -34,7 +34,7 @@ def test_a_namespace_with_all_that_is_in_it(cloud: Cloud, admin: str) -> None:
         resource_type_associations=[{"name": "OS::Nova::Flavor", "prefix": "hw:"}],
     )  # fmt: skip
     assert made.status == 201, made.body
-    assert made.headers["location"].endswith("/image/v2/metadefs/namespaces/OS::My")
+    assert made.headers["location"].endswith("/image/v2/metadefs/namespaces/OS%3A%3AMy")
     shown = cloud.get(f"{ROOT}/OS::My", token=admin).json
     assert shown == made.json
     assert shown["properties"] == {"size": SIZE}
