@@ -230,7 +230,8 @@ class ServerSync(Reconciler):
         console.cut(names.console_log_path(self.control.config.state_dir, server.id), limit)
         alive = state is not None and state.alive
         runs = server.have in {"active", "paused", "resized"}
-        if runs and not alive and self._host_rebooted(server):
+        cut_off = state is not None and state.reason == "daemon"
+        if runs and not alive and (cut_off or self._host_rebooted(server)):
             return self._resume(server)
         have, power = _seen(state, server.have)
         if (have, power) == (server.have, server.power) and self._leaves():
@@ -293,7 +294,7 @@ class ServerSync(Reconciler):
         )
 
     def _resume(self, server: Server) -> Done:
-        """Start a guest again that ran when the machine went down."""
+        """Start a guest again that ran when the machine went down, or that a new libvirtd ended."""
         try:
             outcome = self._jobs.boot(server)
         except (DiskError, HypervisorRefused) as error:
@@ -302,7 +303,7 @@ class ServerSync(Reconciler):
             return Done(again_s=outcome.again_s)
         assert isinstance(outcome, Ended)
         self._jobs.forget(server)
-        log.info("started again after the machine's boot", extra={"server": server.id})
+        log.info("started again: the machine or its libvirtd had ended it", extra={"server": server.id})
         now = self.control.clock.now_us()
         have = "resized" if server.have == "resized" else outcome.have
         fields = {"have": have, "power": outcome.power, "updated_at": now}

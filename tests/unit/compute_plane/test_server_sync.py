@@ -128,6 +128,17 @@ def test_reboot_restarts_once(plane: Plane, kind: str) -> None:
     assert (("press_power", server_id) in plane.hypervisor.calls) == (kind == "reboot_soft")
 
 
+def test_a_guest_that_a_new_libvirtd_ended_is_started_again(plane: Plane) -> None:
+    server_id = plane.running()
+    plane.hypervisor.states[server_id] = DomainState(power="shutoff", reason="daemon")
+    plane.look(server_id)
+    assert plane.row(server_id).have == "active"
+    assert plane.hypervisor.states[server_id].power == "running"
+    plane.hypervisor.states[server_id] = DomainState(power="shutoff", reason="shutdown")
+    plane.look(server_id)
+    assert plane.row(server_id).have == "stopped", "it switched itself off"
+
+
 def test_a_soft_reboot_of_a_deaf_guest_becomes_hard(plane: Plane) -> None:
     server_id = plane.running()
     plane.hypervisor.obeys_power_button = False

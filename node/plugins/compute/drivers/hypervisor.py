@@ -27,7 +27,8 @@ class DomainState(Frozen):
     power: str
     """running, paused, shutoff, crashed; starting: a start that was cut off and has not been cleared away yet."""
     reason: str = ""
-    """Of shutoff: shutdown, destroyed, crashed, failed, saved, unknown. Of paused: io_error, or nothing."""
+    """Of shutoff: shutdown, destroyed, crashed, failed, saved, unknown, daemon (a libvirtd ended it that found it half
+    started by the one before). Of paused: io_error, or nothing."""
 
     @property
     def alive(self) -> bool:
