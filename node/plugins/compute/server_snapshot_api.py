@@ -143,11 +143,11 @@ def new_image(
     assert flavor is not None
     properties = {
         **kept,
-        **metadata,
         "instance_uuid": server.id,
-        **kind,
         "base_image_ref": server.image_id,
         "user_id": ctx.token.user_id,
+        **kind,
+        **metadata,  # the last word is the user's, as in Nova
     }
     wish = {
         **properties,

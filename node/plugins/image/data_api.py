@@ -38,13 +38,18 @@ def store_of(ctx: Context) -> DataStore:
     return DataStore(ctx.config.state_dir)
 
 
+def matches(ctx: Context) -> bool:
+    """Return whether data must be of the format that its image declares."""
+    return ctx.config.section(ImageSection).require_image_format_match
+
+
 def upload(ctx: Context, image_id: str) -> Reply:
     """Store an image's data and make it active."""
     stored, part, upload_id = _receive(ctx, image_id, "saving")
     store = store_of(ctx)
     try:
         image = changeable(ctx, image_id, "image:upload_image")
-        virtual_size = verify(stored, image.disk_format)
+        virtual_size = verify(stored, image.disk_format, match=matches(ctx))
         store.keep(part, store.path(image_id))
         _activate(ctx, image_id, upload_id, stored, virtual_size)
     except BaseException:
@@ -60,7 +65,7 @@ def stage(ctx: Context, image_id: str) -> Reply:
     store = store_of(ctx)
     try:
         image = changeable(ctx, image_id, "image:upload_image")
-        verify(stored, image.disk_format)
+        verify(stored, image.disk_format, match=matches(ctx))
         store.keep(part, store.staged(image_id))
     except BaseException:
         part.unlink(missing_ok=True)

@@ -15,6 +15,7 @@ from node.plugins.image.format_rules import HEADER_BYTES, Inspection, inspect
 from node.sdk import BadRequest, DiskFull, FileSink, Frozen, receive
 
 _FULL_ERRNOS = (28, 122)  # ENOSPC, EDQUOT
+_NOT_QCOW2 = frozenset({"raw", "iso", "vmdk", "vdi", "vhd", "vhdx", "ploop"})
 _MIN_FREE_BYTES = 64 << 20
 
 
@@ -141,33 +142,23 @@ def _free_bytes(descriptor: int) -> int:
     return found.f_bavail * found.f_frsize
 
 
-def verify(stored: Stored, disk_format: str | None) -> int | None:
+def verify(stored: Stored, disk_format: str | None, *, match: bool = True) -> int | None:
     """Return the virtual size of data that may be taken under the declared format.
+
+    `match`: data of another format than the declared one is refused (Glance's `require_image_format_match`). A qcow2
+    that names other files is refused in any case.
 
     Raises:
         BadRequest: 400, the data is dangerous, or of another format than declared.
     """
     found = stored.inspection
-    if disk_format == "raw" and found.disk_format == "raw":
-        return stored.size
     if found.disk_format == "qcow2" and disk_format == "qcow2":
         if found.refusal:
             raise BadRequest(found.refusal)
         return found.virtual_size
-    if found.disk_format == "qcow2" and disk_format in (
-        "raw",
-        "iso",
-        "vmdk",
-        "vdi",
-        "vhd",
-        "vhdx",
-        "ploop",
-    ):
-        raise BadRequest(f"Image content is qcow2, which does not match disk_format {disk_format}")
-    if disk_format == "raw":
-        return stored.size
-    if disk_format == "qcow2":
+    is_other = found.disk_format == "qcow2" and disk_format in _NOT_QCOW2
+    if match and (is_other or disk_format == "qcow2"):
         raise BadRequest(
-            f"Image content is {found.disk_format}, which does not match disk_format qcow2"
+            f"Image content is {found.disk_format}, which does not match disk_format {disk_format}"
         )
-    return None
+    return stored.size if disk_format == "raw" else None

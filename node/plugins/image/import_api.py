@@ -9,7 +9,7 @@ from typing import Any
 
 from node.plugins.image import copy_data, import_rules
 from node.plugins.image.access import changeable, visible
-from node.plugins.image.data_api import copy_op, store_of
+from node.plugins.image.data_api import copy_op, matches, store_of
 from node.plugins.image.data_store import Stored, verify
 from node.plugins.image.image_view import STORE, task_view
 from node.plugins.image.section import ImageSection
@@ -81,7 +81,7 @@ def _from_stage(ctx: Context, image_id: str) -> Reply:
     if not staged.exists() and not store.path(image_id).exists():
         _bring_staged(ctx, image, staged)
     source = staged if staged.exists() else store.path(image_id)
-    virtual_size = verify(_stored(image, source), image.disk_format)
+    virtual_size = verify(_stored(image, source), image.disk_format, match=matches(ctx))
     if staged.exists():
         store.keep(staged, store.path(image_id))
 

@@ -82,7 +82,9 @@ class ImageImportSync(Reconciler):
         try:
             with web_source.opened(task.uri, self._section, self.control.stopping) as source:
                 stored = self._store.receive(source, part, limit_bytes)
-            virtual_size = verify(stored, image.disk_format)
+            virtual_size = verify(
+                stored, image.disk_format, match=self._section.require_image_format_match
+            )
             self._store.keep(part, self._store.path(image.id))
         finally:
             part.unlink(missing_ok=True)

@@ -12,6 +12,8 @@ class ImageSection(Frozen):
     """On how many nodes an image's data is kept, where there are as many."""
     cache_hours: int = 24
     """How long a node that needed an image keeps a copy beyond these."""
+    require_image_format_match: bool = True
+    """Refuse data that is of another format than the image's `disk_format` says."""
     import_ports: str = "80,443"
     """Ports of URLs that images may be imported from, separated by commas; empty: all."""
     import_private: bool = False

@@ -239,3 +239,16 @@ def test_compute_learns_whom_a_shared_image_is_offered_to(cloud: Cloud) -> None:
     facts = sdk.images_of(cloud.host.hook).facts(cloud.db, image["id"])
     assert facts is not None
     assert facts.members == ("project-2",)
+
+
+def test_formats_need_not_match_where_the_operator_says_so(tmp_path: Path) -> None:
+    text = f"[node]\nname = n\nstate_dir = {tmp_path}\n[image]\nrequire_image_format_match = false\n"
+    cloud = Cloud(tmp_path, [image_plugin], config_text=text)
+    token = cloud.token()
+    for disk_format, data, status in (
+        ("qcow2", b"no qcow2", 204),
+        ("vmdk", qcow2(), 204),
+        ("qcow2", qcow2(backing=1024), 400),
+    ):
+        image = register(cloud, token, disk_format=disk_format)
+        assert upload(cloud, token, image["id"], data).status == status, (disk_format, status)
