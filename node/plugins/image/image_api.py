@@ -8,7 +8,7 @@ from typing import Any
 
 from node.plugins.image import patch_rules
 from node.plugins.image.access import changeable, visible
-from node.plugins.image.image_rules import check_formats, check_tag, check_tag_count, split
+from node.plugins.image.image_rules import check_tag, check_tag_count, split
 from node.plugins.image.image_view import image_view, location
 from node.plugins.image.tables import Image, ImageMember
 from node.sdk import (
@@ -52,7 +52,6 @@ def new_image(ctx: Context, body: Any) -> tuple[Image, Sequence[AnyOp]]:
     if not isinstance(body, dict):
         raise BadRequest("The request body must be a JSON object")
     base, properties = split(body)
-    check_formats(base.get("disk_format"), base.get("container_format"))
     owner = base.pop("owner", None) or ctx.project_id
     if owner != ctx.project_id and not ctx.allows("image:set_image_owner"):
         raise Forbidden("You are not permitted to create images owned by another project.")

@@ -136,22 +136,6 @@ def check_property_count(count: int) -> None:
         )
 
 
-def check_formats(disk_format: str | None, container_format: str | None) -> None:
-    """Refuse pairs that no hypervisor knows: an Amazon kernel or ramdisk has both formats alike.
-
-    Raises:
-        BadRequest: 400.
-    """
-    amazon = {"aki", "ari", "ami"}
-    if (disk_format in amazon or container_format in amazon) and (
-        None not in (disk_format, container_format) and disk_format != container_format
-    ):
-        raise BadRequest(
-            "Invalid mix of disk and container formats. When setting a disk or container format to one of "
-            "'aki', 'ari', or 'ami', the container and disk formats must match."
-        )
-
-
 def must_have_no_data(image: Image) -> None:
     """Refuse data for an image that has some.
 

@@ -10,7 +10,6 @@ from node.plugins.image.image_rules import (
     BASE,
     READ_ONLY,
     check_base,
-    check_formats,
     check_property,
     check_property_count,
     is_reserved,
@@ -102,9 +101,6 @@ def apply(image: Image, changes: Sequence[Change]) -> dict[str, Any]:
     check_property_count(len(properties))
     if properties != image.properties:
         fields["properties"] = properties
-    disk = fields.get("disk_format", image.disk_format)
-    container = fields.get("container_format", image.container_format)
-    check_formats(disk, container)
     return fields
 
 
