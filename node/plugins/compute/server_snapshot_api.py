@@ -58,17 +58,29 @@ def create_image(ctx: Context, server_id: str) -> Reply:
     metadata = body.metadata if isinstance(body.metadata, dict) else {}
     rules.check_metadata_quota(metadata, quota_rules.limits_of(ctx.db, ctx.project_id))
     server = find(ctx, server_id, _POLICY)
-    _check(ctx, server)
+    check_snapshot(ctx, server, "snapshot")
     snapshots = volume_snapshots(ctx, server, name)
     image_id = new_image(ctx, server, name, {**metadata, **_mapping(server, snapshots)})
+    more = [op for _row, planned in snapshots for op in planned.ops]
+    return begin_snapshot(ctx, server_id, _POLICY, "snapshot", {"image_id": image_id}, more)
+
+
+def begin_snapshot(
+    ctx: Context,
+    server_id: str,
+    policy: str,
+    rule: str,
+    data: Mapping[str, str],
+    more: Sequence[AnyOp] = (),
+) -> Reply:
+    """Have the server's node fill the image in `data`, or delete that again; answer as the microversion wants it."""
+    image_id = data["image_id"]
 
     def plan() -> tuple[list[AnyOp], None]:
-        fresh = find(ctx, server_id, _POLICY)
-        _check(ctx, fresh)
-        action = new_action(ctx, fresh, "createImage", job=fresh.job + 1)
-        data = {"image_id": image_id}
-        ops = [op for _row, planned in snapshots for op in planned.ops]
-        return [*job_ops(fresh, RULES["snapshot"], action, ctx.now(), job_data=data), *ops], None
+        fresh = find(ctx, server_id, policy)
+        check_snapshot(ctx, fresh, rule)
+        action = new_action(ctx, fresh, RULES[rule].action, job=fresh.job + 1)
+        return [*job_ops(fresh, RULES[rule], action, ctx.now(), job_data=dict(data)), *more], None
 
     try:
         ctx.transact(plan)
@@ -80,11 +92,12 @@ def create_image(ctx: Context, server_id: str) -> Reply:
     return Reply(headers={"Location": f"{ctx.base_url}{_IMAGES}/{image_id}"})
 
 
-def _check(ctx: Context, server: Server) -> None:
+def check_snapshot(ctx: Context, server: Server, rule: str) -> None:
+    """Refuse an image of a server that is locked, busy or nowhere."""
     server_rules.check_lock(server, is_admin=ctx.token.is_admin)
-    server_rules.check_state(server, RULES["snapshot"])
+    server_rules.check_state(server, RULES[rule])
     if not server.node_id:
-        raise Conflict(f"Cannot 'snapshot' instance {server.id}: it was never placed on a host")
+        raise Conflict(f"Cannot '{rule}' instance {server.id}: it was never placed on a host")
 
 
 def volume_snapshots(

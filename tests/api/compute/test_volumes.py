@@ -342,6 +342,8 @@ def test_an_image_of_a_server_with_volumes_names_their_snapshots(tmp_path: Path)
     assert sent.status == 204
     mapping = {"boot_index": 0, "source_type": "image", "destination_type": "volume", "uuid": image}
     server = world.server(flavorRef="0", block_device_mapping_v2=[{**mapping, "volume_size": 1}])
+    backup = {"createBackup": {"name": "b", "backup_type": "daily", "rotation": 1}}
+    assert world.call("POST", f"{SERVERS}/{server}/action", backup).status == 400
     made = world.call("POST", f"{SERVERS}/{server}/action", {"createImage": {"name": "copy"}})
     assert made.status == 202, made.body
     world.settle()
