@@ -108,3 +108,16 @@ def test_servers_get_one(cloud: Cloud, token: str) -> None:
     (row,) = cloud.db.rows(AutoTopology)
     ports = cloud.get(f"/network/v2.0/ports?network_id={row.network_id}", token=token).json["ports"]
     assert len([port for port in ports if port["device_owner"].startswith("compute:")]) == 3
+
+
+def test_a_network_that_is_offered_to_the_project_is_taken(cloud: Cloud, token: str) -> None:
+    lent = make(cloud, "networks", name="lent")
+    make(cloud, "subnets", network_id=lent["id"], cidr="10.7.0.0/24", ip_version=4)
+    admin = cloud.token(roles=("admin",), project_id="admins")
+    offer = {"object_type": "network", "object_id": lent["id"], "action": "access_as_shared"}
+    body = {"rbac_policy": {**offer, "target_tenant": "project-1"}}
+    assert cloud.post("/network/v2.0/rbac-policies", json=body, token=admin).status == 201
+    server = {"name": "vm", "imageRef": IMAGE, "flavorRef": "1"}
+    assert cloud.post("/compute/v2.1/servers", json={"server": server}, token=token).status == 202
+    ports = cloud.get(f"/network/v2.0/ports?network_id={lent['id']}", token=admin).json["ports"]
+    assert len([port for port in ports if port["device_owner"].startswith("compute:")]) == 1
